@@ -1,0 +1,38 @@
+#include "runtime/sync.h"
+
+#include <pthread.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+namespace wscope::runtime {
+
+Thread::Thread(std::string const& name, std::function<void()> body)
+    : thread_([name, body = std::move(body)]() noexcept {
+        ::pthread_setname_np(::pthread_self(), name.substr(0, 15).c_str());
+        body();
+      }) {}
+
+void Thread::join() {
+  if (thread_.joinable()) thread_.join();
+}
+
+// Linux applies the nice value to the calling thread only, so `who` = 0 is right here.
+void Thread::lower_priority() { (void)::setpriority(PRIO_PROCESS, 0, 5); }
+
+void Signal::raise() {
+  {
+    std::lock_guard const lock(mutex_);
+    raised_ = true;
+  }
+  condition_.notify_one();
+}
+
+bool Signal::wait(int64_t timeout_ns) {
+  std::unique_lock lock(mutex_);
+  bool const got =
+      condition_.wait_for(lock, std::chrono::nanoseconds(timeout_ns), [&] { return raised_; });
+  raised_ = false;
+  return got;
+}
+
+}  // namespace wscope::runtime
