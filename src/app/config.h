@@ -52,6 +52,10 @@ struct TraceConfig {
   uint64_t queue_max = 65'536;
 };
 
+// The loggers that the program has; `log.loggers` may name these.
+inline constexpr std::string_view kLoggerNames[] = {"wscope", "websocket", "websocket.message",
+                                                    "http"};
+
 // The whole program's configuration, checked. Every key of the file has a default, so Config{} is
 // what runs without one.
 //
@@ -61,7 +65,8 @@ struct Config {
   uint64_t loops = 0;
   // Folder for everything that is kept.
   std::string data = "data";
-  // False: no instruments, logs of messages or spans on the message path (for measuring their cost).
+  // False: no instruments, logs of messages or spans on the message path (for measuring their
+  // cost).
   bool telemetry = true;
   gateway::Config gateway;
   ObserverConfig observer;
@@ -109,8 +114,7 @@ std::vector<std::string> process_environment();
 // The effective configuration as a YAML file with every key; secrets are '***'.
 std::string to_yaml(Config const& config);
 
-// One line a key: "gateway.listen  WSCOPE_GATEWAY_LISTEN  127.0.0.1:8080  address", for the
-// reference documentation and `wscope check --keys`.
+// A table of every key in Markdown: key, environment variable, default, what is expected, meaning.
 std::string key_reference();
 
 }  // namespace wscope::app

@@ -23,8 +23,8 @@ struct SessionConfig {
   int64_t grace_ns = 30'000'000'000;
 };
 
-// What the gateway is told. The file's keys of the same names under `gateway:` fill it (app/config.h);
-// every value is checked before it gets here.
+// What the gateway is told. The file's keys of the same names under `gateway:` fill it
+// (app/config.h); every value is checked before it gets here.
 //
 // Thread: any (a value).
 struct Config {
