@@ -81,8 +81,8 @@ def part_lint(counts):
                      run(FORMAT, '--dry-run', '-Werror', *sources(), quiet=True) == 0)
     else:
         counts.skip(f'format: {FORMAT} is not installed')
-    for name, arguments in (('size.py', ['.']), ('words.py', ['.']), ('layers.py', ['.'])):
-        counts.check(name, tool(name, *arguments) == 0)
+    for name in ('size.py', 'words.py', 'docs.py', 'layers.py'):
+        counts.check(name, tool(name, '.') == 0)
         counts.check(f'{name} --selftest', tool(name, '--selftest') == 0)
     code = tool('tidy.py', '--selftest')
     if code == 3:
