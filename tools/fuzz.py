@@ -24,7 +24,8 @@ def build(targets):
                         '-DCMAKE_CXX_FLAGS_DEBUG=-O1 -g1 -fno-omit-frame-pointer',
                         '-DWSCOPE_FUZZ=libfuzzer', '-DBUILD_TESTING=OFF',
                         '-DWSCOPE_SANITIZE=address,undefined,fuzzer-no-link'], check=True)
-    subprocess.run(['ninja', '--quiet', '-C', FOLDER, *(targets or ['fuzzers'])], check=True)
+    if subprocess.run(['ninja', '--quiet', '-C', FOLDER, *(targets or ['fuzzers'])]).returncode:
+        sys.exit('fuzz: the build failed')
     if targets:
         return targets
     query = subprocess.run(['ninja', '-C', FOLDER, '-t', 'targets', 'all'], check=True,
