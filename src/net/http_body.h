@@ -35,9 +35,20 @@ class BodyScanner {
 
  private:
   enum class State : uint8_t {
-    done, bad, raw, until_close,
-    size, extension, size_lf, data, data_cr, data_lf,
-    trailer_start, trailer_line, trailer_lf, end_lf,
+    done,
+    bad,
+    raw,
+    until_close,
+    size,
+    extension,
+    size_lf,
+    data,
+    data_cr,
+    data_lf,
+    trailer_start,
+    trailer_line,
+    trailer_lf,
+    end_lf,
   };
   size_t feed_chunked(std::string_view bytes, std::string* payload);
   size_t take(std::string_view bytes, std::string* payload);

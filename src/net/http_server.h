@@ -62,7 +62,8 @@ struct Response {
 
 // The right to answer one request, once. Destroyed without an answer it answers 500.
 //
-// Thread: any; may outlive the connection and the server (the answer is then dropped), not the loop.
+// Thread: any; may outlive the connection and the server (the answer is then dropped), not the
+// loop.
 class Responder {
  public:
   Responder(Responder&&) noexcept = default;
@@ -85,15 +86,15 @@ using Handler = std::function<void(Request const&, Responder)>;
 
 struct HttpServerOptions {
   HeadLimits head;
-  size_t body_bytes_max = 4 << 20;         // over it: 413
-  size_t connections_max = 1024;           // over it: 503 and closed
-  uint32_t requests_max = 10'000;          // a connection; the last one is answered with close
+  size_t body_bytes_max = 4 << 20;  // over it: 413
+  size_t connections_max = 1024;    // over it: 503 and closed
+  uint32_t requests_max = 10'000;   // a connection; the last one is answered with close
   int64_t head_timeout_ns = 10 * base::kSecond;  // TLS handshake, and first byte to blank line; 408
   int64_t body_timeout_ns = 30 * base::kSecond;  // whole body; 408
   int64_t idle_timeout_ns = 60 * base::kSecond;  // between requests; closed
   int64_t handler_timeout_ns = 120 * base::kSecond;  // until the answer; 503
-  int64_t write_timeout_ns = 30 * base::kSecond;  // plus one second for each 16 KiB; closed
-  size_t gzip_bytes_min = 1024;            // bodies over it are compressed where asked for
+  int64_t write_timeout_ns = 30 * base::kSecond;     // plus one second for each 16 KiB; closed
+  size_t gzip_bytes_min = 1024;  // bodies over it are compressed where asked for
   // Not empty: `Authorization: Bearer <token>` is wanted, but for these exact paths; else 401.
   std::string token;
   std::vector<std::string> open_paths;
@@ -108,9 +109,9 @@ struct HttpServerCells {
   runtime::Cell requests;         // heads parsed
   runtime::Cell bad_requests;     // answered 4xx or 5xx by the server itself before a handler
   runtime::Cell unauthorized;
-  runtime::Cell timeouts;         // of any stage
+  runtime::Cell timeouts;  // of any stage
   runtime::Cell tls_failures;
-  runtime::Cell responses[5];     // by class: 1xx … 5xx
+  runtime::Cell responses[5];  // by class: 1xx … 5xx
   runtime::Cell bytes_in;
   runtime::Cell bytes_out;
 };
@@ -143,10 +144,11 @@ class HttpServer {
 
   HttpServerCells const& cells() const;
 
- private:
-  friend class HttpConnection;
-  friend class Responder;
+  // Known to the files of the server only.
   struct Impl;
+
+ private:
+  friend class Responder;
   std::unique_ptr<Impl> impl_;
 };
 
