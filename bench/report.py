@@ -119,4 +119,5 @@ def as_json(rows, facts):
 def summary(rows):
     verdicts = [row.verdict() for row in rows]
     return (f'{verdicts.count(PASS)} rows pass, {verdicts.count(FAIL)} fail, '
-            f'{verdicts.count(SHOWN)} shown without a bound, {verdicts.count(MISSING)} without a bound not measured')
+            f'{verdicts.count(SHOWN)} shown without a bound, '
+            f'{verdicts.count(MISSING)} without a bound not measured')

@@ -312,7 +312,8 @@ def memory(context):
     contenders = {
         'wscope served': (machine.wscope_up, served, 1),
         'Beast': (lambda: machine.peer('beast_echo'), served, 1),
-        'wscope relayed': (lambda port: machine.wscope_up('--upstream', f'http://127.0.0.1:{port}'), relayed, 2),
+        'wscope relayed': (lambda port: machine.wscope_up('--upstream', f'http://127.0.0.1:{port}'),
+                           relayed, 2),
         'HAProxy': (machine.haproxy, relayed, 2),
         'nginx': (machine.nginx, relayed, 2),
     }

@@ -199,9 +199,9 @@ class Peers(unittest.TestCase):
         body.write_bytes(os.urandom(3_000_000))
         address = f'http://127.0.0.1:{sink.port}/v1/traces'
         for extra in ([], ['-H', 'Transfer-Encoding: chunked'], ['-H', 'Expect: 100-continue']):
-            done = subprocess.run(['curl', '-sS', '-m', '20', '-w', '%{http_code} ', *extra, '--data-binary', f'@{body}',
-                                   address, '--next', '-sS', '-w', '%{http_code}', '-d', 'small', address],
-                                  capture_output=True, text=True, check=False)
+            command = ['curl', '-sS', '-m', '20', '-w', '%{http_code} ', *extra, '--data-binary', f'@{body}', address,
+                       '--next', '-sS', '-w', '%{http_code}', '-d', 'small', address]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
             self.assertEqual(done.stdout, '200 200', done.stderr)
         sink.stop()
         totals = json.loads(sink.output.read_text())
