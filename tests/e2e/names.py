@@ -49,30 +49,41 @@ NEVER_ZERO = {
     "app_memory_usage_percent",
     "app_cpu_usage_percent",
 }
-# Series that count the scrape's own side effects are none: an idle gateway has 0 everywhere else.
 
-IN, OUT = "inbound", "outbound"
+IN, OUT = "in", "out"
 TEXT, BINARY, CONTINUATION = "text", "binary", "continuation"
 CLOSE, PING, PONG = "close", "ping", "pong"
-CLIENT, SERVER, GATEWAY = "client", "server", "gateway"
+CLIENT, BACKEND, GATEWAY = "client", "backend", "gateway"
 
 WS = {
     "messages": ("ws_messages_total", {"route", "direction", "opcode"}),
     "frames": ("ws_frames_total", {"route", "direction", "opcode"}),
     "payload": ("ws_payload_bytes_total", {"route", "direction", "opcode"}),
     "wire": ("ws_wire_bytes_total", {"route", "direction", "opcode"}),
-    "closes": ("ws_closes_total", {"close_code", "initiator"}),
+    "closes": ("ws_closes_total", {"route", "close_code", "initiator"}),
+    "handshakes": ("ws_handshakes_total", {"route", "status"}),
 }
 WS_RELAY_SECONDS = "ws_relay_seconds"
 
 # Log lines.
 LOG_ALWAYS = ("timestamp", "level", "logger", "message", "module", "function", "line")
 LOG_CONNECTION = ("correlation_id", "connection_id", "session_id", "trace_id", "span_id")
-LOG_SIZE_KEYS = ("size", "websocket.message.size", "payload_bytes", "bytes")
-LOG_TYPE_KEYS = ("type", "opcode", "websocket.message.type")
-LOG_DIRECTION_KEYS = ("direction", "network.io.direction")
+LOG_SIZE_KEYS = ("size",)
+LOG_TYPE_KEYS = ("opcode",)
+LOG_DIRECTION_KEYS = ("direction",)
 LOG_CODE_KEYS = ("code", "close_code", "websocket.close.code")
 LOG_INITIATOR_KEYS = ("initiator", "websocket.close.initiator")
+
+
+def data_payload(metrics, direction, **labels):
+    """Payload bytes of data frames in one direction."""
+    name, have = WS["payload"]
+    if "opcode" not in have:
+        return metrics.total(name, direction=direction, **labels)
+    return sum(
+        metrics.total(name, direction=direction, opcode=opcode, **labels)
+        for opcode in (TEXT, BINARY, CONTINUATION)
+    )
 
 
 def extra(line, keys):
@@ -95,6 +106,7 @@ def is_close(line):
 # Spans.
 SPAN_HANDSHAKE = "websocket.connect"
 SPAN_PROCESS = "websocket.message.process"
+SPAN_SEND = "websocket.message.send"
 HANDSHAKE_ATTRIBUTES = (
     "http.request.method",
     "url.path",

@@ -1,4 +1,4 @@
-"""The tests' own tools, checked without the gateway: a tool that accepts anything proves nothing."""
+"""The tests' own tools, checked without the gateway: a tool that takes anything proves nothing."""
 
 import http.client
 import json
@@ -140,7 +140,9 @@ class Otlp(unittest.TestCase):
         self.assertEqual(post(export_bytes()).headers["retry-after"], "1")
         self.assertEqual(collector.spans(), [])
         self.assertEqual(
-            wire.decode(post(export_bytes()).body, {1: ("p", {1: ("n", "varint"), 2: ("m", "string")})}),
+            wire.decode(
+                post(export_bytes()).body, {1: ("p", {1: ("n", "varint"), 2: ("m", "string")})}
+            ),
             {"p": {"n": 1, "m": "told to reject"}},
         )
         self.assertEqual(post(export_bytes()).status, 503)
