@@ -100,6 +100,14 @@ def core_times():
     return times
 
 
+def bytes_written(pid):
+    """Bytes of write() calls so far, to files above all; send() to sockets is not among them."""
+    for line in pathlib.Path(f'/proc/{pid}/io').read_text().splitlines():
+        if line.startswith('wchar:'):
+            return int(line.split()[1])
+    raise NotMeasured(f'/proc/{pid}/io has no wchar')
+
+
 class Process:
     """A pinned child with its output in a file; a context manager that ends it by its id."""
 
@@ -312,7 +320,7 @@ def idle_memory(machine, server, path, connections, per_connection, settle_s):
 
 
 def scrape(observer_port):
-    """Sums of all series of each name on /metrics."""
+    """What /metrics says: series with its labels -> value."""
     address = f'http://127.0.0.1:{observer_port}/metrics'
     request = urllib.request.Request(address, headers={'Accept': 'text/plain;version=0.0.4'})
     with urllib.request.urlopen(request, timeout=10) as reply:
@@ -320,14 +328,20 @@ def scrape(observer_port):
 
 
 def parse_exposition(text):
-    sums = {}
+    series = {}
     for line in text.splitlines():
         if not line or line.startswith('#'):
             continue
-        name = line.split('{', 1)[0].split(' ', 1)[0]
-        rest = line.rsplit('}', 1)[-1] if '{' in line else line[len(name):]
+        end = line.rindex('}') + 1 if '{' in line else line.index(' ')
         try:
-            sums[name] = sums.get(name, 0.0) + float(rest.split()[0])
+            series[line[:end]] = float(line[end:].split()[0])
         except (ValueError, IndexError):
             continue
-    return sums
+    return series
+
+
+def total(series, name, having='', lacking=None):
+    """The sum of a family's series whose labels hold `having` and not `lacking`; None without any."""
+    values = [value for key, value in series.items() if key.split('{', 1)[0] == name and having in key
+              and (lacking is None or lacking not in key)]
+    return sum(values) if values else None

@@ -95,7 +95,7 @@ def one_run(context, server, path, mode, options, key, into):
         if rate <= 0:
             raise NotMeasured(f'the load reported no {key}')
         if before is not None:
-            check_records(server, before, rate * context.duration, into)
+            check_records(server, before, result.get('messages', rate * context.duration), into)
     except (NotMeasured, OSError) as why:
         into.fault = str(why)
         context.say(f'    {into.name}: not measured: {why}')
@@ -116,42 +116,71 @@ def note(notes, text):
         notes.append(text)
 
 
-# Counters of the server that say what became of each message's record.
-LINES, LINES_DROPPED = 'wscope_log_lines_total', 'wscope_log_dropped_total'
-SPANS, SPANS_DROPPED = 'wscope_spans_total', 'wscope_spans_dropped_total'
+# What the server says became of each message's record: key -> family, label wanted, label not wanted.
+# A span that finds its ring full never was a record; one that the export refused was.
+RECORDS = {
+    'messages': ('ws_messages_total', 'direction="in"', None),
+    'lines': ('wscope_log_lines_total', '', None),
+    'lines dropped': ('wscope_log_dropped_total', '', None),
+    'lines dropped by a sink': ('wscope_log_sink_dropped_lines_total', '', None),
+    'spans exported': ('wscope_spans_exported_total', '', None),
+    'spans lost': ('wscope_spans_dropped_total', 'ring_full', None),
+    'spans not exported': ('wscope_spans_dropped_total', '', 'ring_full'),
+}
+AT_REST_S = 2.0  # longer than a batch of spans waits to be sent
+LINE_BYTES_MIN = 100
 
 
 def message_records(server):
-    """The counters, once they stand still: the log is written behind the loop."""
-    last = None
-    for _ in range(50):
-        sums = harness.scrape(server.observer)
-        missing = [name for name in (LINES, LINES_DROPPED, SPANS) if name not in sums]
+    """The counters, once they stand still: lines and spans are written behind the loop."""
+    last, since = None, 0.0
+    deadline = time.monotonic() + 40
+    while time.monotonic() < deadline:
+        series = harness.scrape(server.observer)
+        now = {key: harness.total(series, *wanted) for key, wanted in RECORDS.items()}
+        missing = sorted({RECORDS[key][0] for key, value in now.items() if value is None})
         if missing:
             raise NotMeasured(f'/metrics has no {", ".join(missing)}')
-        now = {name: sums.get(name, 0.0) for name in (LINES, LINES_DROPPED, SPANS, SPANS_DROPPED)}
-        if now == last:
+        # The metrics' own log line or span would count as movement; messages leave thousands.
+        if last is None or any(abs(now[key] - last[key]) > 10 for key in now):
+            last, since = now, time.monotonic()
+        if time.monotonic() - since >= AT_REST_S:
+            now['bytes written'] = harness.bytes_written(server.process.pid)
             return now
-        last = now
         time.sleep(0.2)
-    raise NotMeasured('the record counters do not come to rest')
+    raise NotMeasured('the counters of records do not come to rest')
 
 
-def check_records(server, before, messages, into):
-    """Every message of the measured window must have left a line and a span record."""
+def check_records(server, before, reported, into):
+    """Every message of the round, warm-up included, must have left a line and a span record."""
     after = message_records(server)
-    grown = {name: after[name] - before[name] for name in after}
-    lines, spans = grown[LINES], grown[SPANS]
-    text = (f'{report.number(messages)} messages in the window: {report.number(lines)} lines written, '
-            f'{report.number(grown[LINES_DROPPED])} dropped; {report.number(spans)} spans recorded, '
-            f'{report.number(grown[SPANS_DROPPED])} not exported')
-    into.notes[:] = [kept for kept in into.notes if 'in the window' not in kept] + [text]
-    if lines < messages or grown[LINES_DROPPED] > 0:
-        note(into.faults, 'not every message left a log line')
-    if spans < messages:
-        note(into.faults, 'not every message left a span record')
+    grown = {key: after[key] - before[key] for key in after}
+    faults, text = judge_records(grown, reported)
+    for fault in faults:
+        note(into.faults, fault)
     if not whole_lines(server.data / 'logs'):
-        note(into.faults, 'the log file does not hold the JSON lines of messages')
+        note(into.faults, 'the log file does not end in JSON lines of messages')
+    into.notes[:] = [kept for kept in into.notes if not kept.startswith('last round: ')] + [text]
+
+
+def judge_records(grown, reported):
+    """What is missing (none is good), and the figures as text. `reported`: messages the load measured."""
+    messages, lines = grown['messages'], grown['lines']
+    spans = grown['spans exported'] + grown['spans not exported']
+    dropped = grown['lines dropped'] + grown['lines dropped by a sink']
+    faults = []
+    if messages < reported:
+        faults.append('the server counted fewer messages than the load')
+    if dropped > 0 or lines < messages:
+        faults.append('not every message left a log line')
+    if grown['spans lost'] > 0 or spans < messages:
+        faults.append('not every message left a span record')
+    if grown['bytes written'] < lines * LINE_BYTES_MIN:
+        faults.append('fewer bytes were written than the lines need')
+    text = (f'last round: {messages:,.0f} messages; {lines:,.0f} lines, {dropped:,.0f} dropped, '
+            f'{grown["bytes written"] / max(1, lines):,.0f} B written a line; {spans:,.0f} span records, '
+            f'{grown["spans lost"]:,.0f} lost, {grown["spans not exported"]:,.0f} not exported')
+    return faults, text
 
 
 def whole_lines(directory):

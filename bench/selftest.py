@@ -58,9 +58,14 @@ class Verdicts(unittest.TestCase):
 
 
 class Parsers(unittest.TestCase):
-    def test_exposition_sums_series_and_skips_timestamps_and_exemplars(self):
-        text = '# TYPE a counter\na{x="b } c"} 2 1700000000\na 3\nb_total{y="1"} 1e3\n'
-        self.assertEqual(harness.parse_exposition(text), {'a': 5.0, 'b_total': 1000.0})
+    def test_exposition_keeps_labels_and_skips_timestamps(self):
+        text = '# TYPE a counter\na{x="b } c"} 2 1700000000\na{x="d"} 3\nb_total 1e3\nab 7\n'
+        series = harness.parse_exposition(text)
+        self.assertEqual(series, {'a{x="b } c"}': 2.0, 'a{x="d"}': 3.0, 'b_total': 1000.0, 'ab': 7.0})
+        self.assertEqual(harness.total(series, 'a'), 5.0)
+        self.assertEqual(harness.total(series, 'a', 'x="d"'), 3.0)
+        self.assertEqual(harness.total(series, 'a', '', 'x="d"'), 2.0)
+        self.assertIsNone(harness.total(series, 'c'))
 
     def test_load_takes_the_last_object(self):
         self.assertEqual(harness.parse_load('1 s\n{"a": 1}\n{"a": 2}\n'), {'a': 2})
@@ -95,12 +100,28 @@ class Parsers(unittest.TestCase):
     def test_a_missing_counter_is_not_a_pass(self):
         class Server:
             observer = 0
-        original, harness.scrape = harness.scrape, lambda port: {run.LINES: 1.0}
+        original, harness.scrape = harness.scrape, lambda port: {'wscope_log_lines_total': 1.0}
         try:
             with self.assertRaises(harness.NotMeasured):
                 run.message_records(Server)
         finally:
             harness.scrape = original
+
+
+class Records(unittest.TestCase):
+    """The row with a record for every message is void when one is missing."""
+
+    WHOLE = {'messages': 100.0, 'lines': 100.0, 'lines dropped': 0.0, 'lines dropped by a sink': 0.0,
+             'spans exported': 60.0, 'spans lost': 0.0, 'spans not exported': 40.0, 'bytes written': 30_000}
+
+    def test_whole(self):
+        self.assertEqual(run.judge_records(self.WHOLE, 90)[0], [])
+
+    def test_each_loss_is_a_fault(self):
+        for change in ({'lines': 99.0}, {'lines dropped': 1.0}, {'lines dropped by a sink': 1.0},
+                       {'spans exported': 59.0}, {'spans lost': 1.0}, {'bytes written': 9_000},
+                       {'messages': 80.0}):
+            self.assertEqual(len(run.judge_records({**self.WHOLE, **change}, 90)[0]), 1, change)
 
 
 class Peers(unittest.TestCase):
@@ -111,6 +132,7 @@ class Peers(unittest.TestCase):
             self.skipTest(f'{PEERS} has no peers: ./dev bench builds them')
         self.directory = tempfile.TemporaryDirectory(prefix='wscope-bench-test-')
         self.machine = harness.Machine(PEERS.parent / 'wscope', self.directory.name, 2000)
+        self.machine.peers = PEERS
         self.addCleanup(self.directory.cleanup)
         self.addCleanup(self.machine.stop_all)
 
