@@ -296,6 +296,9 @@ class Prometheus(harness.TestCase):
             )
         )
         child.wait_port(port)
+        harness.wait_until(
+            lambda: harness.request(port, "/-/ready").status == 200, 15, "prometheus ready"
+        )
         return child, port
 
     def ask(self, port, path, **query):
