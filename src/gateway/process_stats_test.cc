@@ -126,8 +126,8 @@ TEST(ProcessStats, SeesThisProcess) {
   rlimit limit{};
   ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
   EXPECT_EQ(before.fds_max, limit.rlim_cur);
-  std::vector<int> fds;
-  for (int i = 0; i < 10; ++i) fds.push_back(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  std::vector<int> fds(10);
+  for (int& fd : fds) fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
   int64_t const start = clock.steady_ns();
   uint64_t spins = 0;
   while (clock.steady_ns() - start < 200 * base::kMilli) ++spins;
