@@ -12,7 +12,6 @@ namespace {
 constexpr int kReadsPerTurn = 16;
 constexpr int64_t kLingerNs = base::kSecond;
 constexpr size_t kLingerBytesMax = 1 << 20;
-constexpr size_t kWriteBytesPerSecondMin = 16 << 10;
 
 std::string_view reason_of(int status) {
   switch (status) {
@@ -156,17 +155,9 @@ void HttpConnection::on_ready(uint32_t events) noexcept {
 void HttpConnection::run() {
   if (running_) return;
   running_ = true;
-  int reads = 0;
+  reads_left_ = kReadsPerTurn;
   Step next = Step::again;
-  while (next == Step::again) {
-    // One that sends without end gives way to others; TLS's own buffer must be emptied first.
-    if (++reads > kReadsPerTurn && output_.empty() && !transport_.more_to_read() &&
-        (state_ == State::body || state_ == State::lingering)) {
-      watch(EPOLLIN);
-      break;
-    }
-    next = step();
-  }
+  while (next == Step::again) next = step();
   if (next != Step::gone) running_ = false;
 }
 
@@ -208,6 +199,12 @@ HttpConnection::Step HttpConnection::shake_hands() {
 }
 
 HttpConnection::Step HttpConnection::fill() {
+  // One that sends without end gives way to others. What TLS holds must be read now: nothing would
+  // tell of it later.
+  if (--reads_left_ < 0 && !transport_.more_to_read()) {
+    watch(EPOLLIN);
+    return Step::wait;
+  }
   IoResult const got = transport_.read(server_.buffer.data(), server_.buffer.size());
   switch (got.kind) {
     case IoKind::done:
@@ -383,7 +380,8 @@ HttpConnection::Step HttpConnection::flush() {
   }
   if (!write_timed_ && state_ == State::handling) {
     write_timed_ = true;
-    auto const slow = static_cast<int64_t>(output_.size() / kWriteBytesPerSecondMin);
+    auto const slow =
+        static_cast<int64_t>(output_.size() / server_.options.write_bytes_per_second_min);
     server_.loop.arm(*this, server_.options.write_timeout_ns + slow * base::kSecond);
   }
   if (put.kind == IoKind::done) return Step::again;

@@ -110,11 +110,11 @@ std::optional<Response> HttpServer::Impl::answer_early(Request const& request) c
   if (request.path == "*") return Response{204, "", {{"Allow", "GET, HEAD, OPTIONS"}}, ""};
   auto const found = routes_for(request.path);
   if (found.empty()) return Response::error(404, "not_found", "no such path");
-  std::string_view const method = request.method == "HEAD" ? "GET" : request.method;
+  bool const is_head = request.method == "HEAD";
   for (Route const* route : found) {
-    if (route->method == method || route->method == request.method) return std::nullopt;
+    if (route->method == request.method || (is_head && route->method == "GET")) return std::nullopt;
   }
-  if (method == "OPTIONS") return Response{204, "", {{"Allow", allowed(found)}}, ""};
+  if (request.method == "OPTIONS") return Response{204, "", {{"Allow", allowed(found)}}, ""};
   Response out = Response::error(405, "method_not_allowed", "allowed here: " + allowed(found));
   out.headers.emplace_back("Allow", allowed(found));
   return out;

@@ -93,7 +93,8 @@ struct HttpServerOptions {
   int64_t body_timeout_ns = 30 * base::kSecond;  // whole body; 408
   int64_t idle_timeout_ns = 60 * base::kSecond;  // between requests; closed
   int64_t handler_timeout_ns = 120 * base::kSecond;  // until the answer; 503
-  int64_t write_timeout_ns = 30 * base::kSecond;     // plus one second for each 16 KiB; closed
+  int64_t write_timeout_ns = 30 * base::kSecond;     // whole answer, and what the rate adds; closed
+  size_t write_bytes_per_second_min = 16 << 10;
   size_t gzip_bytes_min = 1024;  // bodies over it are compressed where asked for
   // Not empty: `Authorization: Bearer <token>` is wanted, but for these exact paths; else 401.
   std::string token;

@@ -83,6 +83,7 @@ class HttpConnection final : public runtime::Pollable, private runtime::Timer {
   bool gzip_wanted_ = false;
   bool write_timed_ = false;
   bool running_ = false;
+  int reads_left_ = 0;  // of this turn
   uint32_t watched_ = 0;
   uint64_t number_ = 0;  // of the request at hand
   size_t lingered_ = 0;

@@ -69,6 +69,8 @@ IoResult Transport::tls_write(char const* from, size_t size) {
     int const result = SSL_write_ex(ssl_, from + written, size - written, &n);
     if (result != 1) {
       IoResult const out = outcome(ssl_, result);
+      // Once the peer has ended its direction, that is what any failed write is put down to.
+      if (out.kind == IoKind::eof) return {IoKind::error, 0};
       if (written > 0 && out.kind != IoKind::error) break;
       return out;
     }
