@@ -4,6 +4,20 @@
 
 namespace wscope::net::ws {
 
+Violation read_close(std::string_view payload, uint16_t& code) {
+  code = kNoStatus;
+  if (payload.empty()) return {};
+  if (payload.size() == 1) return {kProtocolError, "bad_close_frame"};
+  code = static_cast<uint16_t>(static_cast<uint8_t>(payload[0]) << 8 |
+                               static_cast<uint8_t>(payload[1]));
+  if (!close_code_sendable(code)) return {kProtocolError, "bad_close_frame"};
+  base::Utf8Checker checker;
+  if (!checker.feed(payload.substr(2)) || !checker.complete()) {
+    return {kInvalidPayload, "invalid_utf8"};
+  }
+  return {};
+}
+
 size_t MessageReader::held_bytes() const {
   return partial_ ? sizeof(Partial) + partial_->message.capacity() : 0;
 }

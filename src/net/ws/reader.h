@@ -37,6 +37,10 @@ struct Message {
   bool compressed;
 };
 
+// Reads a close frame's payload (RFC 6455, section 5.5.1): `code` becomes its code, or kNoStatus if it
+// is empty. A violation if it is one byte, the code must not be sent, or the reason is not UTF-8.
+Violation read_close(std::string_view payload, uint16_t& code);
+
 // Turns received bytes into messages (RFC 6455, sections 5 and 8.1): all frames of a read are parsed
 // and unmasked in place; only a message that spans reads, is fragmented or compressed is copied. An
 // idle reader holds no buffer. Text is checked as its bytes arrive and refused at the first wrong

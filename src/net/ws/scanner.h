@@ -20,7 +20,8 @@ class FrameScanner {
   explicit FrameScanner(bool masked, bool extensions = false)
       : masked_(masked), extensions_(extensions) {}
 
-  // Calls handler.on_frame(Opcode, uint64_t payload, size_t header) when a header is read,
+  // Calls handler.on_frame(Opcode frame, Opcode message, uint64_t payload, size_t header) when a
+  // header is read (`message` is the opcode of the message that a continuation belongs to),
   // handler.on_message(Opcode, uint64_t payload, uint64_t wire, uint32_t frames, bool compressed)
   // when a data message's last byte is in `data`, and handler.on_close(uint16_t code) when a close
   // frame is complete (kNoStatus if it has no code). Returns a violation where a conforming endpoint
@@ -110,8 +111,9 @@ Violation FrameScanner::feed(char const* data, size_t n, ReadLimits const& limit
       passed = static_cast<size_t>(at - data);
       return why;
     }
-    handler.on_frame(frame.opcode, frame.length, frame.bytes);
     start(frame);
+    handler.on_frame(frame.opcode, is_control(frame.opcode) ? frame.opcode : message_opcode_,
+                     frame.length, frame.bytes);
     if (left_ == 0) end_frame(handler);
   }
   return {};
