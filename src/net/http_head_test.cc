@@ -16,11 +16,8 @@ struct Bad {
 };
 
 // Every one is complete, so that none is refused for being cut off.
-std::vector<Bad> bad_requests() {
-  std::string const ok = "GET / HTTP/1.1\r\nHost: a\r\n";
-  std::string const post = "POST / HTTP/1.1\r\nHost: a\r\n";
-  using namespace std::string_literals;
-  std::vector<Bad> out = {
+std::vector<Bad> bad_lines_and_targets() {
+  return {
       {"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_request_line"},
       {"GET /\r\n\r\n", 400, "bad_request_line"},
       {"GET / \r\n\r\n", 400, "bad_request_line"},
@@ -47,6 +44,13 @@ std::vector<Bad> bad_requests() {
       {"GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_target"},
       {"GET http://a?x HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_target"},
       {"GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_target"},
+  };
+}
+
+std::vector<Bad> bad_fields() {
+  std::string const ok = "GET / HTTP/1.1\r\nHost: a\r\n";
+  using namespace std::string_literals;
+  return {
       {"GET / HTTP/1.1\r\n\r\n", 400, "no_host"},
       {ok + "Host: a\r\n\r\n", 400, "two_hosts"},
       {ok + "hOST: b\r\n\r\n", 400, "two_hosts"},
@@ -80,6 +84,13 @@ std::vector<Bad> bad_requests() {
       {ok + "X: a\nY: b\r\n\r\n", 400, "bare_lf"},
       {"GET / HTTP/1.1\nHost: a\n\n", 400, "bare_lf"},
       {ok + "\n", 400, "bare_lf"},
+  };
+}
+
+std::vector<Bad> bad_framing() {
+  std::string const ok = "GET / HTTP/1.1\r\nHost: a\r\n";
+  std::string const post = "POST / HTTP/1.1\r\nHost: a\r\n";
+  return {
       {post + "Content-Length: x\r\n\r\n", 400, "bad_content_length"},
       {post + "Content-Length:\r\n\r\n", 400, "bad_content_length"},
       {post + "Content-Length: +5\r\n\r\n", 400, "bad_content_length"},
@@ -114,7 +125,13 @@ std::vector<Bad> bad_requests() {
       {ok + "X: " + std::string(kLimits.bytes, 'x') + "\r\n\r\n", 431, "header_too_large"},
       {"GET /" + std::string(kLimits.bytes, 'x'), 431, "header_too_large"},
   };
-  std::string many = ok;
+}
+
+std::vector<Bad> bad_requests() {
+  std::vector<Bad> out = bad_lines_and_targets();
+  for (Bad const& c : bad_fields()) out.push_back(c);
+  for (Bad const& c : bad_framing()) out.push_back(c);
+  std::string many = "GET / HTTP/1.1\r\nHost: a\r\n";
   for (int i = 0; i < 100; ++i) many += "X: y\r\n";
   out.push_back({many + "\r\n", 431, "too_many_fields"});
   return out;
