@@ -167,6 +167,14 @@ void Gateway::on_second(int64_t unix_ns, telemetry::Histogram durations) {
   }
 }
 
+telemetry::Histogram Gateway::session_histogram(telemetry::Shard& shard) {
+  return shared_->families.session_seconds.on(shard);
+}
+
+std::vector<SessionRow> Gateway::session_rows(size_t limit) const {
+  return shared_->sessions.rows(0, limit);
+}
+
 uint64_t Gateway::open_connections() const { return shared_->totals.open.read(); }
 
 uint64_t Gateway::sessions() const {

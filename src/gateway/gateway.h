@@ -60,6 +60,10 @@ class Gateway {
 
   // Ends sessions whose grace is over; once a second, by one thread, which owns `durations`.
   void on_second(int64_t unix_ns, telemetry::Histogram durations);
+  // The histogram for on_second(), on that thread's shard.
+  telemetry::Histogram session_histogram(telemetry::Shard& shard);
+  // Keyed sessions, connected or within their grace time.
+  std::vector<SessionRow> session_rows(size_t limit) const;
 
   // Open WebSocket connections, sessions, and held sockets of any state.
   uint64_t open_connections() const;
