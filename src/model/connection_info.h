@@ -8,7 +8,7 @@
 
 namespace wscope::model {
 
-// What a ConnectionInfo is made of. Texts are copied.
+// What a ConnectionInfo is made of. Texts are copied; bytes that are not UTF-8 become '?'.
 struct ConnectionFields {
   uint64_t id = 0;
   std::string_view correlation_id;

@@ -82,7 +82,7 @@ class RotatingFileSink final : public LogSink {
   RotatingFileSink(base::Clock const& clock, Options options);
   base::Status reopen();
   void rotate();
-  bool write_run(std::string_view lines);
+  size_t write_run(std::string_view lines);
   void check_moved();
 
   base::Clock const& clock_;

@@ -105,7 +105,8 @@ struct LogField {
 };
 
 // What the one-line-a-message form writes the same in every line; made once per loop and direction
-// (or once per loop: the direction is a value of the line).
+// (or once per loop: the direction is a value of the line). The texts of `site` are borrowed
+// literals.
 //
 // Thread: any (immutable).
 class PreparedMessage {
@@ -117,6 +118,8 @@ class PreparedMessage {
   friend class LogShard;
   LoggerId logger_;
   Level level_;
+  std::string message_;
+  LogSite site_;
   std::string head_;  // from after the timestamp to before the correlation id's value; padded
   size_t head_size_;
 };
@@ -206,9 +209,9 @@ class LogShard {
   std::unique_ptr<runtime::ByteRing> ring_;
   std::array<Counter, kLevels> written_;
   std::array<Counter, kLevels> dropped_;
-  int64_t time_us_ = -1;  // what time_text_ shows
+  int64_t time_ns_ = -1;  // what time_text_ shows
   int64_t time_s_ = -1;
-  std::array<char, 32> time_text_;  // 2026-01-02T03:04:05.678901Z
+  std::array<char, 64> time_text_;  // a line up to its timestamp's end; padded
   size_t since_wake_ = 0;           // bytes written since `wake_` was raised
   std::string scratch_;             // a line being made; kept for its capacity
 };
