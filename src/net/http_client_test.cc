@@ -14,7 +14,7 @@ namespace {
 
 // A server on a loop of its own that answers by path.
 class HttpClientTest : public ::testing::Test {
- protected:
+ public:
   HttpClientTest() : server_(loop_, {}) {
     server_.route("POST", "/echo", [](Request const& request, Responder responder) {
       Response out = Response::text(request.body);
@@ -47,6 +47,7 @@ class HttpClientTest : public ::testing::Test {
     held_.clear();
   }
 
+ protected:
   HttpRequest get(std::string const& path) {
     return {
         .url = "http://" + to_text(address_) + path, .method = "GET", .headers = {}, .body = ""};

@@ -100,9 +100,10 @@ class Client {
 };
 
 class HttpServerTest : public ::testing::Test {
- protected:
+ public:
   ~HttpServerTest() override { stop(); }
 
+ protected:
   void start(HttpServerOptions options = {}, TlsContext const* tls = nullptr) {
     server_ = std::make_unique<HttpServer>(loop_, std::move(options));
     server_->route("GET", "/hello", [](Request const&, Responder responder) {
@@ -146,12 +147,13 @@ class HttpServerTest : public ::testing::Test {
   // Runs `use` on the loop and waits for it.
   template <class Use>
   void on_loop(Use use) {
-    runtime::Signal done;
-    ASSERT_TRUE(loop_.post([&] {
+    // Shared: the loop may still be leaving raise() when the wait is over.
+    auto const done = std::make_shared<runtime::Signal>();
+    ASSERT_TRUE(loop_.post([use, done] {
       use();
-      done.raise();
+      done->raise();
     }));
-    ASSERT_TRUE(done.wait(10 * base::kSecond));
+    ASSERT_TRUE(done->wait(10 * base::kSecond));
   }
   HttpServerCells const& cells() const { return server_->cells(); }
 
