@@ -41,7 +41,6 @@ net::Response page() {
       "default-src 'none'; connect-src 'self'; img-src data:; style-src " +
           hash_source(parts.style) + "; script-src " + hash_source(parts.script) +
           "; base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
-  response.headers.emplace_back("X-Content-Type-Options", "nosniff");
   response.headers.emplace_back("Referrer-Policy", "no-referrer");
   response.headers.emplace_back("Cache-Control", "no-cache");
   return response;

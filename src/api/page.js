@@ -23,7 +23,7 @@ const seconds = v => v < 1e-3 ? [(v * 1e6).toFixed(0), 'µs'] :
   v < 1 ? [(v * 1e3).toFixed(v < 0.1 ? 1 : 0), 'ms'] : [v.toFixed(2), 's'];
 const percent = v => [(v * 100).toFixed(v < 0.1 ? 1 : 0), '%'];
 const shown = (format, v) => v === null || v === undefined ? ['–', ''] : format(v);
-const words = (format, v) => { const [n, u] = shown(format, v); return u.length > 1 && u[0] !== '/' ? n + ' ' + u : n + u; };
+const words = (format, v) => { const [n, u] = shown(format, v); return /^[a-zµ]/i.test(u) ? n + ' ' + u : n + u; };
 
 const QUANTITIES = [
   ['connections_open', 'Connections open', count],
@@ -154,6 +154,7 @@ function showPlaces(data) {
     nodes.push(term, make('dd', '', what));
   }
   byId('places').replaceChildren(...nodes);
+  byId('where').hidden = false;
   byId('scrape').textContent = byId('scrape').textContent.replace(/'[^']*'/, `'${location.host}'`);
 }
 
@@ -172,7 +173,7 @@ function show(data) {
 
 let token = sessionStorage.getItem('token') || '';
 async function refresh() {
-  if (document.hidden) return;
+  if (document.hidden || (!token && !byId('ask').hidden)) return;
   try {
     const reply = await fetch('/api/v1/status', {
       cache: 'no-store', signal: AbortSignal.timeout(5000),
@@ -183,11 +184,13 @@ async function refresh() {
       token = '';
       sessionStorage.removeItem('token');
       byId('ask').hidden = false;
+      byId('live').hidden = true;
       return state('token needed', 'warn');
     }
     if (!reply.ok) throw new Error(reply.status);
     if (token) sessionStorage.setItem('token', token);
     byId('ask').hidden = true;
+    byId('live').hidden = false;
     show((await reply.json()).data);
   } catch (error) {
     state('not reachable', 'bad');

@@ -27,7 +27,7 @@ double per_second(uint64_t before, uint64_t now, int64_t ns) {
   return static_cast<double>(now - before) * 1e9 / static_cast<double>(ns);
 }
 
-// Six significant digits: enough for a drawing, and an answer a third as long.
+// Six significant digits: enough for a drawing, and a shorter answer.
 double rounded(double value) {
   char text[32];
   std::snprintf(text, sizeof text, "%.6g", value);
@@ -85,7 +85,7 @@ std::string StatusBoard::json(Readiness const& readiness) const {
       .field("upstream", std::string_view(facts_.upstream));
   StatusSample const& last = state.last;
   double const uptime = static_cast<double>(last.unix_ns - facts_.started_unix_ns) / 1e9;
-  json.field("uptime_seconds", count == 0 ? 0.0 : rounded(uptime))
+  json.field("uptime_seconds", count == 0 ? 0.0 : uptime)
       .field("connections_total", last.connections_total)
       .field("messages_in", last.messages_in)
       .field("messages_out", last.messages_out)
@@ -93,8 +93,8 @@ std::string StatusBoard::json(Readiness const& readiness) const {
       .field("bytes_out", last.bytes_out)
       .field("errors", last.errors);
   for (size_t q = 0; q < std::size(kNames); ++q) {
-    json.field(kNames[q], count == 0 ? std::numeric_limits<double>::quiet_NaN()
-                                     : rounded(point(count - 1).values[q]));
+    json.field(kNames[q],
+               count == 0 ? std::numeric_limits<double>::quiet_NaN() : point(count - 1).values[q]);
   }
   json.key("dropped").begin_object();
   for (auto const& [what, number] : last.dropped) json.field(what, number);
