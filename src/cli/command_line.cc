@@ -61,7 +61,7 @@ int refuse(CLI::App const& app, CLI::ParseError const& error) {
   bool const top = &command == &app;
   std::string const name = top ? "wscope" : "wscope " + command.get_name();
   std::vector<std::string> const left = command.remaining();
-  std::string const what = error.get_name() == "ExtrasError" && !left.empty()
+  std::string const what = dynamic_cast<CLI::ExtrasError const*>(&error) != nullptr && !left.empty()
                                ? describe_unknown(command, left.front())
                                : std::string(error.what());
   std::fprintf(stderr, "%s: %s\n`%s --help` shows what there is.\n", name.c_str(), what.c_str(),
