@@ -48,6 +48,9 @@ base::Status check(LoadOptions const& o) {
   if (o.warmup_ns < 0 || o.warmup_ns > kDurationMaxNs) {
     return invalid("--warmup: expected 0 to 7 days");
   }
+  if (o.drain_ns < 0 || o.drain_ns > kDurationMaxNs) {
+    return invalid("--drain: expected 0 to 7 days");
+  }
   if (o.rate != 0) {
     if (!(o.rate >= kRateMin && o.rate <= kRateMax)) {
       return invalid("--rate: expected 0.001 to 100000000 messages a second");

@@ -38,9 +38,10 @@ struct LoadOptions {
   // (open loop); 0: a message goes out when one was answered (closed loop).
   double rate = 0;
   int64_t duration_ns = 10 * base::kSecond;
-  int64_t warmup_ns = base::kSecond;  // traffic before the measured window; not for idle
-  uint32_t messages = 0;              // churn: echoes on each connection before it is closed
-  bool binary = false;                // text if not
+  int64_t warmup_ns = base::kSecond;     // traffic before the measured window; not for idle
+  int64_t drain_ns = 5 * base::kSecond;  // how long the last replies are waited for
+  uint32_t messages = 0;                 // churn: echoes on each connection before it is closed
+  bool binary = false;                   // text if not
   bool verify = true;  // false: replies are counted, whatever they hold (services that do not echo)
   int cpu = -1;        // pins the calling thread; -1 does not
   std::vector<std::string> headers;  // "Name: value"
@@ -65,7 +66,7 @@ struct LoadErrors {
   uint64_t protocol = 0;    // the server broke RFC 6455
   uint64_t closed = 0;      // the server ended an open connection
   uint64_t mismatch = 0;    // a reply was not what was sent, or not in order, or not asked for
-  uint64_t unanswered = 0;  // messages (fanout: deliveries) that did not come within 5 s of the end
+  uint64_t unanswered = 0;  // messages (fanout: deliveries) that did not come within drain_ns
   uint64_t total() const { return connect + handshake + protocol + closed + mismatch + unanswered; }
 };
 

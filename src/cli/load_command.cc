@@ -85,9 +85,12 @@ void add_traffic_options(CLI::App& app, LoadOptions& o) {
       ->type_name("MSG_PER_S");
   add_duration(app, "--duration", o.duration_ns, "measured time (10)");
   add_duration(app, "--warmup", o.warmup_ns, "traffic before it that is not measured (1)");
+  add_duration(app, "--drain", o.drain_ns, "how long the last replies are waited for (5)");
   app.add_option("--messages", o.messages, "churn: echoes on each connection (0)")->type_name("N");
   app.add_flag("--binary", o.binary, "binary messages instead of text");
-  app.add_flag("!--no-verify", o.verify, "count replies without comparing them with what was sent");
+  app.add_flag_callback(
+      "--no-verify", [&o] { o.verify = false; },
+      "count replies without comparing them with what was sent");
 }
 
 void add_peer_options(CLI::App& app, Command& command) {

@@ -1,6 +1,7 @@
 #include "cli/load_connection.h"
 
 #include <openssl/ssl.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <cstring>
@@ -23,6 +24,12 @@ net::ResponseHead& head_scratch() {
   return head;
 }
 
+bool has_peer(int fd) {
+  sockaddr_storage peer;
+  socklen_t length = sizeof peer;
+  return ::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &length) == 0;
+}
+
 }  // namespace
 
 LoadConnection::~LoadConnection() { abandon(); }
@@ -31,7 +38,7 @@ void LoadConnection::open(int64_t now_ns) {
   ++life_;
   started_ns_ = now_ns;
   connected_ = wants_write_ = wrote_data_last_ = close_received_ = false;
-  sent_ = received_ = owed_bytes_ = 0;
+  sent_ = answered = owed_bytes_ = 0;
   send_at_ = 0;
   head_.clear();
   control_.clear();
@@ -76,8 +83,12 @@ void LoadConnection::secure() {
       return watch();
     case IoKind::eof:
       return gone("the server hung up within the TLS handshake");
-    case IoKind::error:
-      return gone("TLS: " + transport_.why());
+    case IoKind::error: {
+      std::string const why = "TLS: " + transport_.why();
+      // A fast server may have answered within the first call.
+      connected_ = connected_ || has_peer(transport_.fd());
+      return gone(why);
+    }
   }
 }
 
@@ -165,7 +176,6 @@ void LoadConnection::take_frames(std::string_view bytes, int64_t now_ns) {
   Replies const replies = reader_.feed(bytes, control_);
   uint32_t const life = life_;
   if (replies.messages > 0) {
-    received_ += replies.messages;
     shared_.events.on_replies(*this, replies, now_ns);
     if (life != life_ || state_ == State::closed) return;
   }

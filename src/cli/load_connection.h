@@ -128,17 +128,18 @@ class LoadConnection final : public runtime::Pollable {
 
   State state() const { return state_; }
   bool is_open() const { return state_ == State::open; }
-  // Since the handshake: messages given to publish(), messages received.
+  // Messages given to publish() since open().
   uint64_t sent() const { return sent_; }
-  uint64_t received() const { return received_; }
   // When open() was called.
   int64_t started_ns() const { return started_ns_; }
 
   void on_ready(uint32_t events) noexcept override;
 
-  SendLog log;         // for the owner of the run
-  uint32_t lane = 0;   // likewise
-  bool dirty = false;  // likewise
+  // For the owner of the run; log and answered start anew with open().
+  SendLog log;
+  uint64_t answered = 0;  // messages received that something was sent for
+  uint32_t lane = 0;
+  bool dirty = false;
 
  private:
   void secure();
@@ -162,7 +163,6 @@ class LoadConnection final : public runtime::Pollable {
   uint32_t watched_ = 0;  // events asked of the loop
   uint32_t life_ = 0;     // counts open()
   uint64_t sent_ = 0;
-  uint64_t received_ = 0;
   uint64_t owed_bytes_ = 0;  // of frames, not yet taken by the kernel
   size_t send_at_ = 0;       // in the round of outgoing frames
   int64_t started_ns_ = 0;

@@ -15,7 +15,6 @@ namespace {
 
 constexpr uint64_t kOpeningMax = 256;  // at once; well below any listener's backlog
 constexpr int64_t kSweepNs = 100 * base::kMilli;
-constexpr int64_t kDrainNs = 5 * base::kSecond;
 constexpr int64_t kInterruptedDrainNs = base::kSecond;
 constexpr size_t kBufferBytes = 512 << 10;
 
@@ -145,7 +144,8 @@ void LoadRun::end_window() {
     report_.messages = report_.deliveries = report_.payload_bytes = 0;
   }
   if (drained()) return close_all();
-  loop_.arm(drain_timer_, interrupted_ ? kInterruptedDrainNs : kDrainNs);
+  loop_.arm(drain_timer_,
+            interrupted_ ? std::min(kInterruptedDrainNs, options_.drain_ns) : options_.drain_ns);
 }
 
 bool LoadRun::drained() const {

@@ -133,7 +133,7 @@ class LoadRun final : private LoadEvents {
   LoadSchedule schedule_;
   uint64_t scheduled_ = 0;
   int64_t opening_started_ns_ = 0;
-  int64_t window_start_ns_ = 0;
+  int64_t window_start_ns_ = INT64_MAX;  // what was sent before is not in the histogram
   int64_t window_end_ns_ = 0;
   int64_t window_cpu_ns_ = 0;
   uint64_t handshakes_ = 0;

@@ -109,12 +109,16 @@ size_t ReplyReader::compare(std::string_view bytes, Replies& out) {
   }
   auto const same = static_cast<size_t>(std::mismatch(want, want + n, bytes.data()).first - want);
   advance(same, out);
-  // Within a frame that began as expected nothing else can be right; at its first byte a control
-  // frame or a fragment can.
-  if (frame_at_ != 0) {
+  parsing_ = true;
+  // Another header may still be right (a control frame, a fragment) or break a rule: it is parsed.
+  // Within the payload nothing else can be right.
+  if (frame_at_ < cycle_.expected_frame() - cycle_.size()) {
+    round_at_ -= frame_at_;
+    header_bytes_ = static_cast<uint8_t>(std::exchange(frame_at_, 0));
+    std::memcpy(header_text_.data(), cycle_.expected().data() + round_at_, header_bytes_);
+  } else {
     fail(out, ReplyProblem::mismatch, "a reply differs from what was sent");
   }
-  parsing_ = true;
   return same;
 }
 

@@ -109,14 +109,14 @@ void LoadRun::record_scheduled(LoadConnection const& connection, uint64_t count,
   bool const fanout = options_.mode == LoadMode::fanout;
   uint64_t const lanes = fanout ? 1 : lanes_.size();
   uint64_t const lane = fanout ? 0 : connection.lane;
-  uint64_t const end = connection.received();
+  uint64_t const end = connection.answered;
   for (uint64_t i = end - count; i < end; ++i) {
     record(schedule_.due_ns(i * lanes + lane), now_ns, 1);
   }
 }
 
 void LoadRun::record_published(LoadConnection const& connection, uint64_t count, int64_t now_ns) {
-  uint64_t const end = connection.received();
+  uint64_t const end = connection.answered;
   for (uint64_t i = end - count; i < end; ++i) {
     record(published_ns_[i % kPublishedRemembered], now_ns, 1);
   }
@@ -129,8 +129,8 @@ void LoadRun::on_replies(LoadConnection& connection, Replies const& replies, int
   }
   if (options_.mode == LoadMode::idle || phase_ == Phase::closing) return;
   uint64_t const asked = asked_of(connection);
-  uint64_t const before = connection.received() - replies.messages;
-  uint64_t const count = std::min(replies.messages, asked - std::min(asked, before));
+  uint64_t const count = std::min(replies.messages, asked - std::min(asked, connection.answered));
+  connection.answered += count;
   outstanding_ -= std::min(outstanding_, count);
   if (count < replies.messages && options_.verify) {
     return connection.fail(LoadEnd::mismatch, "a message that nothing was sent for");
@@ -145,7 +145,7 @@ void LoadRun::on_replies(LoadConnection& connection, Replies const& replies, int
     connection.log.pop(count, [&](int64_t sent_ns, uint32_t n) { record(sent_ns, now_ns, n); });
   }
   if (options_.mode == LoadMode::churn) {
-    if (connection.received() >= connection.sent()) connection.finish(now_ns);
+    if (connection.answered >= connection.sent()) connection.finish(now_ns);
   } else if (own && options_.rate <= 0 && sending()) {
     if (count > 0) publish(connection, count, now_ns);
   }
@@ -155,7 +155,7 @@ void LoadRun::on_replies(LoadConnection& connection, Replies const& replies, int
 // A connection ended: what it did not receive will not come.
 void LoadRun::settle(LoadConnection const& connection) {
   uint64_t const asked = asked_of(connection);
-  uint64_t const missing = asked > connection.received() ? asked - connection.received() : 0;
+  uint64_t const missing = asked > connection.answered ? asked - connection.answered : 0;
   uint64_t const lost = std::min(missing, outstanding_);
   outstanding_ -= lost;
   report_.errors.unanswered += lost;
