@@ -80,10 +80,10 @@ Status write_file_atomic(std::string const& path, std::string_view content) {
 Status make_folders(std::string const& path) {
   std::error_code error;
   std::filesystem::create_directories(path, error);
-  if (error) return fail(Errc::io, "make folder " + path + ": " + error.message());
-  if (!std::filesystem::is_directory(path, error)) {
-    return fail(Errc::exists, path + ": is not a folder");
+  if (error == std::errc::not_a_directory || error == std::errc::file_exists) {
+    return fail(Errc::exists, "make folder " + path + ": a file is in the way");
   }
+  if (error) return fail(Errc::io, "make folder " + path + ": " + error.message());
   return {};
 }
 
