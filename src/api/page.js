@@ -65,10 +65,10 @@ class Card {
     this.draw();
     if (!this.pointed) this.rest();
   }
-  // The time axis is always five minutes, so that all cards line up and a fresh start looks fresh.
+  // The time axis grows with what there is, from one minute to five, the same for all cards.
   x(time) {
     const end = this.times[this.times.length - 1];
-    return WIDTH * (1 - (end - time) / 300e3);
+    return WIDTH * (1 - (end - time) / Math.max(end - this.times[0], 60e3));
   }
   draw() {
     const peak = Math.max(...this.values.map(v => v ?? 0), 1e-9);
@@ -89,7 +89,7 @@ class Card {
     close(last);
     this.trace.setAttribute('d', trace);
     this.area.setAttribute('d', area);
-    this.svg.setAttribute('aria-label', `${this.title}, last five minutes, highest ${words(this.format, peak)}`);
+    this.svg.setAttribute('aria-label', `${this.title} of the last minutes, highest ${words(this.format, peak)}`);
   }
   point(event) {
     if (!this.times.length) return;
