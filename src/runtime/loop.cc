@@ -21,7 +21,8 @@ Loop::Loop(base::Clock const& clock)
 }
 
 Loop::~Loop() {
-  // A retired object may retire others from its destructor.
+  // Tasks that never ran may own what retires from its destructor, and so may what was retired.
+  mailbox_.clear();
   while (!retired_.empty()) std::exchange(retired_, {}).clear();
   ::close(epoll_fd_);
 }
@@ -37,9 +38,8 @@ int Loop::wait_ms() const {
   return static_cast<int>(std::min<int64_t>((due + base::kMilli - 1) / base::kMilli, 60'000));
 }
 
-void Loop::dispatch(int count) {
-  batch_count_ = count;
-  for (batch_next_ = 0; batch_next_ < batch_count_;) {
+void Loop::dispatch() {
+  while (batch_next_ < batch_count_) {
     epoll_event const event = batch_[static_cast<size_t>(batch_next_++)];
     if (event.data.ptr != nullptr) {
       static_cast<Pollable*>(event.data.ptr)->on_ready(event.events);
@@ -59,8 +59,10 @@ void Loop::run() {
     WSCOPE_CHECK(count >= 0 || errno == EINTR);
     read_clock();
     int64_t const started = now_ns_;
+    // Known before the timers run, for they may remove what has an event waiting.
+    batch_count_ = std::max(count, 0);
     timers_.advance(now_ns_);
-    if (count > 0) dispatch(count);
+    dispatch();
     for (auto& hook : hooks_) hook();
     while (!retired_.empty()) std::exchange(retired_, {}).clear();
     turns_.add(1);

@@ -78,7 +78,7 @@ class Loop {
  private:
   void read_clock();
   int wait_ms() const;
-  void dispatch(int count);
+  void dispatch();
 
   base::Clock const& clock_;
   int epoll_fd_;

@@ -31,6 +31,14 @@ bool Mailbox::post(Task task) {
   return true;
 }
 
+void Mailbox::clear() {
+  std::vector<Task> dropped;
+  {
+    std::lock_guard const lock(mutex_);
+    dropped.swap(waiting_);
+  }
+}
+
 size_t Mailbox::run() {
   uint64_t count = 0;
   (void)!::read(fd_, &count, sizeof count);

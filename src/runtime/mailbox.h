@@ -12,7 +12,7 @@ namespace wscope::runtime {
 // Tasks from anyone to one thread. The owner is woken once a batch through an eventfd.
 // Full: post() answers false, the task is dropped and counted.
 //
-// Thread: post() any; fd() and run() the owner.
+// Thread: post() any; fd(), run() and clear() the owner.
 class Mailbox {
  public:
   using Task = std::move_only_function<void()>;
@@ -28,6 +28,8 @@ class Mailbox {
   int fd() const { return fd_; }
   // Runs what has been posted so far; returns how many.
   size_t run();
+  // Destroys what waits, unrun.
+  void clear();
   // Wakes the owner without a task.
   void wake();
   uint64_t dropped() const { return dropped_.read(); }

@@ -87,7 +87,7 @@ class Thread {
 
 // One-shot or repeated wake-up of a waiting thread.
 //
-// Thread: any number may signal; one waits.
+// Thread: any number may signal; one waits, and may destroy the signal once it was woken.
 class Signal {
  public:
   void raise();

@@ -63,6 +63,8 @@ class Timers {
   void link(Wheel& wheel, int64_t slot, Timer& timer);
   void run_slot(int64_t slot);
   void cascade(int64_t slot);
+  // The first tick after tick_ at which a slot may hold something, or -1.
+  int64_t next_used_tick() const;
   static int64_t first_used_after(Wheel const& wheel, int64_t slot);
 
   int64_t tick_;  // all timers due up to this tick have been called

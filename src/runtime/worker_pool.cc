@@ -10,10 +10,12 @@ WorkerPool::WorkerPool(base::Clock const& clock, size_t threads, size_t queue_ma
 }
 
 WorkerPool::~WorkerPool() {
+  // Destroyed outside the lock: what a job owns may come back to submit() from its destructor.
+  std::deque<Waiting> dropped;
   {
     std::lock_guard const lock(mutex_);
     stopping_ = true;
-    queue_.clear();
+    dropped.swap(queue_);
   }
   wake_.notify_all();
 }
