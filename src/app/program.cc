@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "app/session_rows.h"
 #include "app/version.h"
 #include "base/files.h"
 #include "net/address.h"
@@ -25,6 +26,15 @@ size_t default_loops() {
   long const cores = ::sysconf(_SC_NPROCESSORS_ONLN);
   return cores > 2 ? static_cast<size_t>(cores - 1) : 1;
 }
+
+constexpr size_t kRowsMax = 100'000;
+constexpr int64_t kRowsWaitNs = 250 * base::kMilli;
+
+// Rows of open connections on their way from the loops.
+struct Gathered {
+  runtime::Guarded<std::vector<gateway::ConnectionRow>> rows;
+  runtime::Signal done;
+};
 
 std::string trace_url(std::string const& otlp) {
   auto const url = net::parse_url(otlp);
@@ -171,7 +181,10 @@ base::Status Program::start_observer() {
   facts.edge = (config_.gateway.tls.enabled() ? "https://" : "http://") + edge_address_;
   facts.observer = (config_.observer.tls.enabled() ? "https://" : "http://") + observer_->address();
   facts.upstream = config_.gateway.upstream;
+  // The first scrape already finds memory and CPU.
+  api::StatusSample first = figures_->second(clock_.unix_ns(), true, 0, 0);
   observer_->serve(std::move(facts), sources());
+  observer_->board()->push(std::move(first));
   telemetry::Shard& shard = registry_.shard("collector figures");
   auto const sessions = registry_.histogram(
       {.name = "wscope_collector_second_seconds",
@@ -181,7 +194,7 @@ base::Status Program::start_observer() {
       {.bounds = {0.0001, 0.001, 0.01, 0.1, 1}});
   if (!sessions) return std::unexpected(sessions.error());
   session_seconds_ = gateway_->session_histogram(shard);
-  auto const cost = (*sessions)->on(shard);
+  auto cost = (*sessions)->on(shard);
   collector_->on_second([this, cost](int64_t unix_ns) mutable {
     int64_t const started = clock_.steady_ns();
     second(unix_ns);
@@ -235,10 +248,16 @@ api::ObserverSources Program::sources() {
     return loggers_.set_level(name, *level);
   };
   s.config = [this] { return to_yaml(config_); };
-  s.sessions = [this](size_t offset, size_t limit, api::SessionDone done) {
-    gateway_->rows(100'000, [offset, limit, done](std::vector<gateway::ConnectionRow> rows) {
-      done(api::page_of(session_rows(std::move(rows)), offset, limit));
+  s.sessions = [this](size_t offset, size_t limit) {
+    // The loops answer within a turn; one that is stuck shows as missing rows, not as a stuck page.
+    auto const answer = std::make_shared<Gathered>();
+    gateway_->rows(kRowsMax, [answer](std::vector<gateway::ConnectionRow> rows) {
+      answer->rows.with([&](auto& all) { all = std::move(rows); });
+      answer->done.raise();
     });
+    (void)answer->done.wait(kRowsWaitNs);
+    auto const rows = answer->rows.with([](auto& all) { return std::move(all); });
+    return session_page(rows, gateway_->session_rows(kRowsMax), offset, limit);
   };
   return s;
 }
@@ -306,7 +325,6 @@ void Program::drain() {
 
 Program::~Program() {
   if (gateway_) gateway_->stop();
-  observer_.reset();
   if (!collector_) return;
   if (log_) log(Level::info, WSCOPE_SITE("program"), "stopped");
   for (LoopShards& shards : loops_) {
@@ -314,6 +332,7 @@ Program::~Program() {
     shards.traces->publish();
   }
   collector_->stop();
+  observer_.reset();
   if (exporter_) exporter_->stop();
   if (figures_) (void)base::write_file_atomic(uptime_path(), figures_->uptime_text());
 }

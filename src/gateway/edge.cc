@@ -49,8 +49,8 @@ Edge::Edge(runtime::Loop& loop_in, Shared& shared_in, LoopTelemetry telemetry_in
       read_buffer(std::make_unique_for_overwrite<char[]>(kReadBytes)),
       settings_(shared.settings.get()),
       resume_(std::make_unique<Resume>(*this)),
-      prepared_(*shared.loggers, telemetry::kLogMessage, Level::debug, WSCOPE_SITE("connection"),
-                "message") {
+      prepared_(*shared.loggers, telemetry::kLogMessage, Level::debug,
+                {"connection", "record_message", __LINE__}, "message") {
   spans.reserve(1024);
   loop.at_turn_end([this] { turn_end(); });
 }
@@ -59,8 +59,8 @@ Edge::~Edge() {
   if (listen_fd_ >= 0) ::close(listen_fd_);
 }
 
-base::Result<net::Address> Edge::listen(net::Address const& address) {
-  WSCOPE_TRY(fd, net::listen_on(address, true));
+base::Result<net::Address> Edge::listen(net::Address const& address, bool shared_port) {
+  WSCOPE_TRY(fd, net::listen_on(address, shared_port));
   listen_fd_ = fd;
   WSCOPE_TRY_STATUS(loop.add(fd, EPOLLIN, *this));
   return net::local_address(fd);
@@ -147,10 +147,9 @@ void Edge::turn_end() {
 
 void Edge::log(Level level, telemetry::LogSite const& site, std::string_view message,
                telemetry::LogContext const& context,
-               std::span<telemetry::LogField const> fields) {
+               std::span<telemetry::LogField const> fields, telemetry::LoggerId logger) {
   if (!shared.telemetry_on) return;
-  telemetry.log.log(telemetry::kLogWebsocket, level, site, loop.unix_ns(), message, context,
-                    fields);
+  telemetry.log.log(logger, level, site, loop.unix_ns(), message, context, fields);
 }
 
 void Edge::start_span(SpanRecord& record, model::ConnectionInfo const& connection,
@@ -176,6 +175,11 @@ void Edge::line(model::ConnectionInfo const& connection, MessageFacts const& fac
   line.connection = &connection;
   line.trace = record.trace;
   line.span = record.span;
+  if (!record.trace.valid()) {
+    // Nothing is exported: the line belongs to the handshake's trace.
+    line.trace = connection.trace();
+    line.span = connection.handshake_span();
+  }
   line.unix_ns = loop.unix_ns();
   line.size = facts.size;
   line.wire = facts.wire;
@@ -211,11 +215,11 @@ void Edge::finish_messages(std::vector<SpanRecord>& records, uint64_t count, int
 }
 
 void Edge::publish_to_peers(std::string const& room, std::string const& frames,
-                            uint32_t messages) {
+                            Talk const& talk) {
   auto const shared_frames = std::make_shared<std::string const>(frames);
   for (Edge* peer : peers_) {
-    peer->loop.post([peer, room, shared_frames, messages] {
-      if (Room* there = peer->rooms.find(room)) there->deliver(*shared_frames, messages);
+    peer->loop.post([peer, room, shared_frames, talk] {
+      if (Room* there = peer->rooms.find(room)) there->deliver(*shared_frames, talk);
     });
   }
 }

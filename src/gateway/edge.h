@@ -95,8 +95,9 @@ class Edge final : public runtime::Pollable {
   Edge(runtime::Loop& loop, Shared& shared, LoopTelemetry telemetry);
   ~Edge() override;
 
-  // Returns exists, invalid or io, as net::listen_on() does, and the address in use.
-  base::Result<net::Address> listen(net::Address const& address);
+  // `shared_port`: other loops of this program listen there too. Returns exists, invalid or io, as
+  // net::listen_on() does, and the address in use.
+  base::Result<net::Address> listen(net::Address const& address, bool shared_port);
   // Takes the newest settings for connections to come.
   void reload();
   // Stops accepting, and closes what is open, each at a moment of its own within `window_ns`.
@@ -120,9 +121,10 @@ class Edge final : public runtime::Pollable {
   List<OpenConnection>& open() { return open_; }
   List<Handshake>& handshakes() { return handshakes_; }
 
-  // Writes a line of logger "websocket".
+  // Writes a line, of logger "websocket" unless another is named.
   void log(telemetry::Level level, telemetry::LogSite const& site, std::string_view message,
-           telemetry::LogContext const& context, std::span<telemetry::LogField const> fields = {});
+           telemetry::LogContext const& context, std::span<telemetry::LogField const> fields = {},
+           telemetry::LoggerId logger = telemetry::kLogWebsocket);
   // Log line and span of one message; the span goes to `sink` until its end is known.
   template <class Sink>
   void record_message(model::ConnectionInfo const& connection, MessageFacts const& facts,
@@ -142,7 +144,7 @@ class Edge final : public runtime::Pollable {
                        int64_t spent_ns);
 
   // Rooms on other loops: what was said here is said there.
-  void publish_to_peers(std::string const& room, std::string const& frames, uint32_t messages);
+  void publish_to_peers(std::string const& room, std::string const& frames, Talk const& talk);
   void set_peers(std::vector<Edge*> peers) { peers_ = std::move(peers); }
   std::vector<Edge*> const& peers() const { return peers_; }
 

@@ -297,6 +297,10 @@ void Exchange::answer_head(net::ResponseHead const& head, std::string_view raw,
       fail(502, "bad_response", "the backend switched protocols without being asked");
       return;
     }
+    if (head.find("sec-websocket-accept") != net::ws::accept_key(request_.facts.websocket_key)) {
+      fail(502, "bad_response", "the backend's Sec-WebSocket-Accept does not fit the key");
+      return;
+    }
     upgraded(head, raw, after);
     return;
   }
@@ -413,7 +417,8 @@ void Exchange::fail(int status, std::string_view error_type, std::string_view wh
                                       .connection_id = {},
                                       .trace_id = request_.facts.trace.trace,
                                       .span_id = request_.facts.trace.server};
-  edge_.log(Level::error, WSCOPE_SITE("exchange"), "backend request failed", context, fields);
+  edge_.log(Level::error, WSCOPE_SITE("exchange"), "backend request failed", context, fields,
+            request_.facts.websocket ? telemetry::kLogWebsocket : telemetry::kLogHttp);
   if (request_.facts.websocket) edge_.in.error({error_type, std::to_string(status)});
   account(status, error_type);
   std::string body = "{\"status\":\"error\",\"errorType\":";
@@ -437,7 +442,7 @@ void Exchange::account(int status, std::string_view error_type) {
   accounted_ = true;
   RequestFacts const& facts = request_.facts;
   // Paths that the backend does not know would use up the templates.
-  bool const known = status != 404 && status < 499 && error_type.empty();
+  bool const known = status != 404 && status != 499 && error_type.empty();
   uint16_t const route = known ? edge_.routes.id_of(facts.target) : kRouteOtherId;
   std::string_view const text = edge_.routes.text(route);
   if (facts.websocket) {
@@ -446,6 +451,7 @@ void Exchange::account(int status, std::string_view error_type) {
     edge_.in.http_active.add(-1);
     edge_.in.http_request(facts.method, text, status, seconds_since(edge_, facts.start_ns));
     if (!error_type.empty()) edge_.in.http_error(error_type);
+    log_request(text, status, error_type);
   }
   finish_request_spans(edge_, facts.trace,
                        {.method = facts.method,
@@ -455,12 +461,30 @@ void Exchange::account(int status, std::string_view error_type) {
                         .session_id = facts.session.tracked() ? masked(facts.session) : "",
                         .client = facts.client,
                         .user_agent = facts.user_agent,
+                        .host = facts.host,
                         .backend = settings_->upstream->text,
                         .error_type = error_type,
                         .status = status,
                         .websocket = facts.websocket,
                         .start_unix_ns = facts.start_unix_ns,
                         .backend_unix_ns = backend_unix_ns_});
+}
+
+void Exchange::log_request(std::string_view endpoint, int status, std::string_view error_type) {
+  RequestFacts const& facts = request_.facts;
+  telemetry::LogContext const context{.correlation_id = facts.correlation_id,
+                                      .session_id = {},
+                                      .connection_id = {},
+                                      .trace_id = facts.trace.trace,
+                                      .span_id = facts.trace.server};
+  LogField const fields[] = {{"endpoint", endpoint},
+                             {"method", method_label(facts.method)},
+                             {"status", int64_t{status}},
+                             {"response_time", seconds_since(edge_, facts.start_ns)},
+                             {"error_type", error_type},
+                             {"client", facts.client}};
+  Level const level = !error_type.empty() ? Level::error : status >= 500 ? Level::warning : Level::info;
+  edge_.log(level, WSCOPE_SITE("exchange"), "request", context, fields, telemetry::kLogHttp);
 }
 
 void Exchange::finished() {

@@ -72,6 +72,7 @@ class Exchange final : public runtime::Pollable, public runtime::Timer {
   // The request came to nothing: answers `status` if nothing was answered yet.
   void fail(int status, std::string_view error_type, std::string_view what);
   void account(int status, std::string_view error_type);
+  void log_request(std::string_view endpoint, int status, std::string_view error_type);
   void destroy();
 
   Edge& edge_;

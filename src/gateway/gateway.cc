@@ -1,9 +1,12 @@
 #include "gateway/gateway.h"
 
+#include <unistd.h>
+
 #include <array>
 
 #include "gateway/edge.h"
 #include "net/address.h"
+#include "net/socket.h"
 
 namespace wscope::gateway {
 
@@ -110,8 +113,15 @@ base::Result<std::unique_ptr<Gateway>> Gateway::make(base::Clock const& clock, C
 base::Result<std::string> Gateway::start() {
   std::string const listen = shared_->settings.get()->config.listen;
   WSCOPE_TRY(address, net::parse_address(listen));
+  bool const shared_port = edges_.size() > 1;
+  if (shared_port && net::port_of(address) != 0) {
+    // A socket that shares its port would also share it with another program that does, and each
+    // would get half of the connections; one that does not share tells.
+    WSCOPE_TRY(probe, net::listen_on(address, false));
+    ::close(probe);
+  }
   for (auto& lane : edges_) {
-    WSCOPE_TRY(bound, lane->edge->listen(address));
+    WSCOPE_TRY(bound, lane->edge->listen(address, shared_port));
     address = bound;  // port 0: the first loop's choice is everyone's
   }
   for (size_t i = 0; i < edges_.size(); ++i) {

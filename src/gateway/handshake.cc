@@ -32,6 +32,13 @@ std::string_view room_of(std::string_view path) {
   return name;
 }
 
+// "[::1]:80" and "name:80" without the port.
+std::string_view without_port(std::string_view host) {
+  size_t const colon = host.rfind(':');
+  bool const port = colon != std::string_view::npos && host.find(']', colon) == std::string_view::npos;
+  return port ? host.substr(0, colon) : host;
+}
+
 std::string_view path_of(std::string_view target) { return target.substr(0, target.find('?')); }
 
 }  // namespace
@@ -215,6 +222,8 @@ RequestFacts Handshake::facts_of(net::RequestHead const& head) {
   facts.method = head.method;
   facts.target = head.path;
   facts.user_agent = head.find("user-agent").substr(0, 256);
+  facts.host = without_port(head.find("host"));
+  facts.websocket_key = head.find("sec-websocket-key");
   facts.session_key = session_key(head, edge_.settings().config.session);
   facts.peer = peer_;
   facts.start_ns = edge_.loop.now_ns();
@@ -284,6 +293,7 @@ void Handshake::serve(net::RequestHead const& head, RequestFacts&& facts, std::s
                                .room = room,
                                .client = facts.client,
                                .user_agent = facts.user_agent,
+                               .host = facts.host,
                                .backend = {},
                                .subprotocol = protocol,
                                .error_type = {},
@@ -356,6 +366,7 @@ void Handshake::refuse(RequestFacts const& facts, int status, std::string_view e
                                .correlation_id = facts.correlation_id,
                                .client = facts.client,
                                .user_agent = facts.user_agent,
+                               .host = facts.host,
                                .error_type = error_type,
                                .status = status,
                                .websocket = true,

@@ -24,6 +24,8 @@ struct RequestFacts {
   std::string method;
   std::string target;
   std::string user_agent;
+  std::string host;             // without the port
+  std::string websocket_key;    // of a handshake
   SessionRef session;  // of a handshake that was accepted
   std::string session_key;
   net::Address peer;

@@ -42,6 +42,7 @@ std::unique_ptr<model::Span> server_span(Edge& edge, HandshakeTrace const& trace
   a.emplace_back("http.response.status_code", int64_t{outcome.status});
   add(a, "network.protocol.version", "1.1");
   add(a, "client.address", without_port(outcome.client));
+  add(a, "server.address", outcome.host);
   add(a, "user_agent.original", outcome.user_agent);
   add(a, "wscope.correlation_id", outcome.correlation_id);
   if (outcome.websocket) {

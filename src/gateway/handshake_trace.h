@@ -43,6 +43,7 @@ struct RequestOutcome {
   std::string_view room = {};
   std::string_view client = {};   // address:port
   std::string_view user_agent = {};
+  std::string_view host = {};     // what the client asked for, without the port
   std::string_view backend = {};  // address:port; empty: served here
   std::string_view subprotocol = {};
   std::string_view error_type = {};  // empty: none

@@ -114,7 +114,7 @@ Families::Families(Registry& r)
       ws_wire_bytes(counter(r, "ws_wire_bytes_total", "Bytes of frames with their headers.",
                             {"route", "direction", "opcode"})),
       ws_payload_bytes(counter(r, "ws_payload_bytes_total",
-                               "Payload bytes of frames as they crossed the wire.",
+                               "Payload bytes; inflated where served, as transferred where relayed.",
                                {"route", "direction", "opcode"})),
       ws_message_bytes(histogram(r, "ws_message_size_bytes", "Payload of messages.", kSizes,
                                  {"direction"})),

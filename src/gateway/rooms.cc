@@ -16,24 +16,32 @@ void Room::publish(ServedConnection* sender, Opcode opcode, std::string_view pay
   if (packing_members_ > 0) {
     net::ws::append_frame(packed_, opcode, edge_.deflater.deflate(payload, 15), true);
   }
+  Talk said;
+  size_t const kind = message_index(opcode);
+  said.messages[kind] = 1;
+  said.payload[kind] = payload.size();
+  said.plain_wire[kind] = plain_.size() - plain_from;
+  said.packed_wire[kind] = packed_.size() - packed_from;
   if (sender != nullptr) {
     ++from_here_;
     if (!sender->wants_own()) {
-      said_.push_back({sender, plain_from, plain_.size(), packed_from, packed_.size()});
+      said_.push_back({sender, plain_from, plain_.size(), packed_from, packed_.size(), said});
     }
   }
-  ++messages_;
+  talk_.add(said);
   if (!dirty_) {
     dirty_ = true;
     edge_.rooms.dirty_.push_back(this);
   }
 }
 
-void Room::deliver(std::string const& frames, uint32_t messages) {
+void Room::deliver(std::string const& frames, Talk const& talk) {
   // A member that negotiated compression takes plain frames as well (RFC 7692, section 6).
   plain_ += frames;
   packed_ += frames;
-  messages_ += messages;
+  Talk said = talk;
+  for (size_t i = 0; i < 2; ++i) said.packed_wire[i] = said.plain_wire[i];
+  talk_.add(said);
   if (!dirty_) {
     dirty_ = true;
     edge_.rooms.dirty_.push_back(this);
@@ -55,12 +63,14 @@ std::string Room::without(ServedConnection const& member, bool packed) const {
 
 void Room::send_to(ServedConnection& member) {
   bool const packed = member.packs();
-  uint32_t own = 0;
-  for (Said const& said : said_) own += said.by == &member;
-  if (own == 0) {
-    member.deliver(packed ? packed_ : plain_, messages_);
-  } else if (own < messages_) {
-    member.deliver(without(member, packed), messages_ - own);
+  Talk rest = talk_;
+  for (Said const& said : said_) {
+    if (said.by == &member) rest.remove(said.talk);
+  }
+  if (rest.count() == talk_.count()) {
+    member.deliver(packed ? packed_ : plain_, rest);
+  } else if (rest.count() > 0) {
+    member.deliver(without(member, packed), rest);
   }
 }
 
@@ -74,7 +84,7 @@ void Room::flush() {
   if (!dirty_) return;
   std::erase(edge_.rooms.dirty_, this);
   if (from_here_ > 0 && !edge_.peers().empty()) {
-    edge_.publish_to_peers(name_, plain_, messages_);
+    edge_.publish_to_peers(name_, plain_, talk_);
   }
   // A member that fails leaves the room while it is walked, so the walk is over a copy. `dirty_`
   // stays up meanwhile, which keeps an emptied room alive.
@@ -87,7 +97,8 @@ void Room::flush() {
   if (packed_.capacity() > Rooms::kTurnBytesMax) packed_.shrink_to_fit();
   said_.clear();
   spans_.clear();
-  from_here_ = messages_ = 0;
+  from_here_ = 0;
+  talk_ = {};
   dirty_ = false;
 }
 

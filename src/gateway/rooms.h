@@ -17,6 +17,32 @@ class Edge;
 class ServedConnection;
 class Rooms;
 
+// How much was said, by kind of message: text, binary.
+struct Talk {
+  uint32_t messages[2] = {};
+  uint64_t payload[2] = {};
+  uint64_t plain_wire[2] = {};
+  uint64_t packed_wire[2] = {};
+
+  uint32_t count() const { return messages[0] + messages[1]; }
+  void add(Talk const& other) {
+    for (size_t i = 0; i < 2; ++i) {
+      messages[i] += other.messages[i];
+      payload[i] += other.payload[i];
+      plain_wire[i] += other.plain_wire[i];
+      packed_wire[i] += other.packed_wire[i];
+    }
+  }
+  void remove(Talk const& other) {
+    for (size_t i = 0; i < 2; ++i) {
+      messages[i] -= other.messages[i];
+      payload[i] -= other.payload[i];
+      plain_wire[i] -= other.plain_wire[i];
+      packed_wire[i] -= other.packed_wire[i];
+    }
+  }
+};
+
 // A room's members on this loop, and what was said in it during this turn. Frames from a server are
 // not masked, so one text serves all members; it goes out once a turn, one write a member.
 //
@@ -31,7 +57,7 @@ class Room {
   // A message's span, to be ended when the room has been written to.
   void add_span(telemetry::SpanRecord const& record) { spans_.push_back(record); }
   // Frames said in this room on another loop.
-  void deliver(std::string const& frames, uint32_t messages);
+  void deliver(std::string const& frames, Talk const& talk);
 
  private:
   friend class Rooms;
@@ -39,6 +65,7 @@ class Room {
   struct Said {
     ServedConnection* by;
     size_t plain_from, plain_to, packed_from, packed_to;
+    Talk talk;
   };
   void flush();
   void send_to(ServedConnection& member);
@@ -55,7 +82,7 @@ class Room {
   std::vector<Said> said_;
   std::vector<telemetry::SpanRecord> spans_;
   uint32_t from_here_ = 0;  // messages of this turn from members of this loop
-  uint32_t messages_ = 0;   // all messages of this turn
+  Talk talk_;               // all messages of this turn
   bool dirty_ = false;
 };
 

@@ -170,7 +170,7 @@ bool ServedConnection::on_message(Message const& message) {
   turn.frames += message.frames - 1;
   turn.payload[kind] += message.payload.size();
   turn.wire[kind] += message.wire_bytes;
-  turn_->sizes.add(message.payload.size());
+  if (edge_.shared.telemetry_on) turn_->sizes.add(message.payload.size());
   if (message.compressed) edge_.in.compressed[kIn].add();
   if (edge_.message_lines() || edge_.telemetry.traces.active()) record(message, false);
   if (room_ != nullptr) {
@@ -282,10 +282,10 @@ void ServedConnection::watch() {
   (void)edge_.loop.modify(transport_.fd(), events, *this);
 }
 
-void ServedConnection::deliver(std::string_view frames, uint32_t messages) {
+void ServedConnection::deliver(std::string_view frames, Talk const& talk) {
   if (dead_ || closing_) return;
-  add_traffic(Direction::out, messages, frames.size());
-  route_.deliveries.add(messages);
+  add_traffic(Direction::out, talk.count(), frames.size());
+  if (edge_.shared.telemetry_on) count_delivery(talk);
   if (queued_bytes() + frames.size() > edge_.settings().config.send_queue_limit &&
       queued_bytes() > 0) {
     // It has not read a megabyte of the room's talk: its connection ends, the room goes on.
@@ -303,6 +303,19 @@ void ServedConnection::count_control(Direction direction, Opcode opcode, size_t 
   route_.frames[d][i].add();
   route_.payload_bytes[d][i].add(payload);
   route_.wire_bytes[d][i].add(wire);
+}
+
+void ServedConnection::count_delivery(Talk const& talk) {
+  route_.deliveries.add(talk.count());
+  if (edge_.settings().config.count_outbound) edge_.in.messages.add(talk.count());
+  for (size_t kind : {0, 1}) {
+    if (talk.messages[kind] == 0) continue;
+    route_.messages[kOut][kind].add(talk.messages[kind]);
+    route_.frames[kOut][kind + 1].add(talk.messages[kind]);
+    route_.payload_bytes[kOut][kind + 1].add(talk.payload[kind]);
+    route_.wire_bytes[kOut][kind + 1].add(packs() ? talk.packed_wire[kind]
+                                                  : talk.plain_wire[kind]);
+  }
 }
 
 bool ServedConnection::on_control(Opcode opcode, std::string_view payload) {

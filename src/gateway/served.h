@@ -32,7 +32,7 @@ class ServedConnection final : public OpenConnection {
   void cut() override;
 
   // For rooms.
-  void deliver(std::string_view frames, uint32_t messages);
+  void deliver(std::string_view frames, Talk const& talk);
   bool wants_own() const { return own_; }
   bool packs() const { return window_bits_ != 0; }
   size_t seat() const { return seat_; }
@@ -56,6 +56,7 @@ class ServedConnection final : public OpenConnection {
   void read_some();
   void handle(char* data, size_t n);
   void settle(Turn& turn);
+  void count_delivery(Talk const& talk);
   void count_control(Direction direction, net::ws::Opcode opcode, size_t payload);
   void reply(net::ws::Opcode opcode, std::string_view payload, bool compress);
   void record(net::ws::Message const& message, bool outbound);

@@ -429,13 +429,16 @@ class Logs(harness.TestCase):
         with rawsocket.WebSocket(
             gateway.port,
             "/ws/room" + quoted,
-            ["User-Agent: \x1b[31m\"\\ \xff\xfe", "Cookie: sessionid=" + '"\\{}%0a'],
+            ["User-Agent: [31m\"\\ \xff\xfe", "Cookie: sessionid=" + '"\\{}%0a'],
         ) as ws:
             ws.text(evil)
             ws.message()
             ws.finish(4000, evil.encode())
         with contextlib.suppress(rawsocket.Refused, rawsocket.Closed):
             rawsocket.WebSocket(gateway.port, "/nowhere/" + quoted)
+        with self.assertRaises(rawsocket.Refused) as refused:
+            rawsocket.WebSocket(gateway.port, "/echo", ["User-Agent: \x1b[31m"])
+        self.assertEqual(refused.exception.status, 400)
         line = gateway.wait_log(names.is_close, "close")
         self.assertEqual(str(names.extra(line, names.LOG_CODE_KEYS)), "4000")
         self.assertEqual(gateway.drain(), 0)

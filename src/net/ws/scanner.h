@@ -32,15 +32,16 @@ class FrameScanner {
                  size_t& passed);
 
   // True between frames: here a frame of our own may be put in.
-  bool at_boundary() const { return left_ == 0 && header_have_ == 0; }
+  bool at_boundary() const { return left_ == 0 && header_have_ == 0 && !torn_; }
   bool in_message() const { return in_message_; }
 
  private:
   Violation check(FrameHeader const& frame, ReadLimits const& limits) const;
   void start(FrameHeader const& frame);
   void close_bytes(char const* data, size_t n);
+  // Ends the open frame; a violation if it was a close frame that must not be.
   template <class Handler>
-  void end_frame(Handler& handler);
+  Violation end_frame(Handler& handler);
 
   uint64_t left_ = 0;  // payload bytes of the open frame still to come
   uint64_t message_bytes_ = 0;
@@ -55,6 +56,7 @@ class FrameScanner {
   bool in_frame_ = false;
   bool in_message_ = false;
   bool compressed_ = false;
+  bool torn_ = false;  // a violation was found in a frame that had passed in part
   bool masked_;
   bool extensions_;
   uint8_t header_have_ = 0;
@@ -62,14 +64,18 @@ class FrameScanner {
 };
 
 template <class Handler>
-void FrameScanner::end_frame(Handler& handler) {
+Violation FrameScanner::end_frame(Handler& handler) {
   in_frame_ = false;
   if (opcode_ == Opcode::close) {
+    if (close_have_ == 1 || (close_have_ == 2 && !close_code_sendable(close_code_))) {
+      return {kProtocolError, "bad_close_frame"};
+    }
     handler.on_close(close_have_ == 2 ? close_code_ : uint16_t{kNoStatus});
   } else if (!is_control(opcode_) && fin_) {
     in_message_ = false;
     handler.on_message(message_opcode_, message_bytes_, wire_bytes_, frames_, compressed_);
   }
+  return {};
 }
 
 template <class Handler>
@@ -77,6 +83,7 @@ Violation FrameScanner::feed(char const* data, size_t n, ReadLimits const& limit
                              size_t& passed) {
   char const* p = data;
   char const* const end = data + n;
+  char const* begun = nullptr;  // where the open frame began, if it did in `data`
   passed = n;
   while (p < end) {
     if (in_frame_) {
@@ -85,13 +92,19 @@ Violation FrameScanner::feed(char const* data, size_t n, ReadLimits const& limit
       left_ -= here;
       p += here;
       if (left_ > 0) return {};
-      end_frame(handler);
+      if (Violation const why = end_frame(handler)) {
+        // Of a frame that began in an earlier read a part has passed already.
+        torn_ = begun == nullptr;
+        passed = torn_ ? 0 : static_cast<size_t>(begun - data);
+        return why;
+      }
       continue;
     }
     FrameHeader frame;
     char const* const at = p;
     HeaderState state;
-    if (header_have_ > 0) {
+    bool const split = header_have_ > 0;
+    if (split) {
       header_[header_have_++] = *p++;
       state = parse_header(header_, header_have_, frame);
       if (state == HeaderState::need_more) continue;
@@ -114,7 +127,8 @@ Violation FrameScanner::feed(char const* data, size_t n, ReadLimits const& limit
     start(frame);
     handler.on_frame(frame.opcode, is_control(frame.opcode) ? frame.opcode : message_opcode_,
                      frame.length, frame.bytes);
-    if (left_ == 0) end_frame(handler);
+    begun = split ? nullptr : at;
+    if (left_ == 0) (void)end_frame(handler);
   }
   return {};
 }
