@@ -11,13 +11,13 @@ namespace wscope::model {
 // What a ConnectionInfo is made of. Texts are copied; bytes that are not UTF-8 become '?'.
 struct ConnectionFields {
   uint64_t id = 0;
-  std::string_view correlation_id;
-  std::string_view session_id;
-  std::string_view route;   // template, such as /ws/{room}
-  std::string_view room;    // or empty
-  std::string_view client;  // address:port
-  base::TraceId trace;      // of the handshake
-  base::SpanId handshake_span;
+  std::string_view correlation_id = {};
+  std::string_view session_id = {};
+  std::string_view route = {};   // template, such as /ws/{room}
+  std::string_view room = {};    // or empty
+  std::string_view client = {};  // address:port
+  base::TraceId trace = {};      // of the handshake
+  base::SpanId handshake_span = {};
   bool sampled = false;  // the handshake's span is exported
   int64_t opened_unix_ns = 0;
 };

@@ -131,6 +131,22 @@ class Writer {
   bool const open_;
 };
 
+// Bytes that the exposition will take, roughly and rather more than less.
+size_t estimate(std::vector<FamilySnapshot> const& families, bool open) {
+  constexpr size_t kNumber = 24;
+  size_t bytes = 0;
+  for (FamilySnapshot const& family : families) {
+    FamilyInfo const& info = *family.info;
+    bytes += 3 * info.name.size() + info.help.size() + 64;
+    size_t const lines = info.layout ? info.layout->buckets() + 2 : 1;
+    for (ChildSnapshot const& child : family.children) {
+      bytes += (lines + open) * (child.info->prefix.size() + (info.layout ? kNumber : 8) + kNumber);
+    }
+    bytes += open ? family.exemplars.size() * 120 : 0;
+  }
+  return bytes;
+}
+
 }  // namespace
 
 std::string format_bound(double bound, bool open) {
@@ -152,6 +168,7 @@ std::string format_bound(double bound, bool open) {
 
 void write_text(std::vector<FamilySnapshot> const& families, bool open, std::string& out) {
   TextOutput output(out);
+  output.reserve(estimate(families, open));
   Writer writer(output, open);
   for (FamilySnapshot const& family : families) writer.family(family);
   if (open) output.text("# EOF\n");

@@ -82,8 +82,8 @@ inline constexpr LoggerId kLogHttp{3};
 
 // Where in the code a line comes from. `module` is the file's area, not its path.
 struct LogSite {
-  std::string_view module;
-  std::string_view function;
+  std::string_view module = {};
+  std::string_view function = {};
   int line = 0;
 };
 #define WSCOPE_SITE(module_name) \
@@ -91,11 +91,11 @@ struct LogSite {
 
 // What a line belongs to; empty or invalid parts become null.
 struct LogContext {
-  std::string_view correlation_id;
-  std::string_view session_id;
-  std::string_view connection_id;
-  base::TraceId trace_id;
-  base::SpanId span_id;
+  std::string_view correlation_id = {};
+  std::string_view session_id = {};
+  std::string_view connection_id = {};
+  base::TraceId trace_id = {};
+  base::SpanId span_id = {};
 };
 
 // One member of extra_fields. Doubles without a JSON form are written as "NaN", "+Inf", "-Inf".
@@ -128,9 +128,9 @@ class PreparedMessage {
 // "opcode":"text","size":32,"wire":38,"route":"/echo","seq":17}.
 struct MessageLine {
   model::ConnectionInfo const* connection =
-      nullptr;          // correlation, session and connection id, route
-  base::TraceId trace;  // the message's own; invalid: the connection's
-  base::SpanId span;
+      nullptr;               // correlation, session and connection id, route
+  base::TraceId trace = {};  // the message's own; invalid: the connection's
+  base::SpanId span = {};
   int64_t unix_ns = 0;
   uint64_t size = 0;      // payload bytes
   uint64_t wire = 0;      // with frame headers, as transferred

@@ -21,9 +21,9 @@ std::string_view content_type(Encoding encoding);
 // Who the spans come from.
 struct ResourceInfo {
   std::string service_name = "wscope";
-  std::string service_version;
-  std::string instance_id;
-  std::string host_name;
+  std::string service_version = {};
+  std::string instance_id = {};
+  std::string host_name = {};
 };
 
 // Writes spans one by one and wraps any number of them into an ExportTraceServiceRequest.

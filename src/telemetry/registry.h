@@ -30,18 +30,18 @@ inline constexpr size_t kBoundsMax = 64;
 inline constexpr std::string_view kOther = "__other__";
 
 struct FamilyOptions {
-  std::string name;  // counters end in _total
-  std::string help;
-  std::string
-      unit;  // base unit, also the name's suffix (before _total): "seconds", "bytes"; or empty
-  std::vector<std::string> labels;
+  std::string name = {};  // counters end in _total
+  std::string help = {};
+  std::string unit =
+      {};  // base unit ("seconds") and then the name's suffix before _total; or empty
+  std::vector<std::string> labels = {};
   size_t children_max = 1000;  // label sets; further ones share one child, all labels kOther
 };
 
 struct HistogramOptions {
-  std::vector<double> bounds;  // ascending upper bounds, without +Inf; may be empty if native
-  bool native = true;          // exponential buckets too, served by the protobuf exposition
-  int schema = 3;              // -4 … 8: 2^schema buckets per power of two
+  std::vector<double> bounds = {};  // ascending upper bounds, without +Inf; may be empty if native
+  bool native = true;               // exponential buckets too, served by the protobuf exposition
+  int schema = 3;                   // -4 … 8: 2^schema buckets per power of two
 };
 
 enum class Kind : uint8_t { counter, gauge, histogram };

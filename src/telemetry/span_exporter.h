@@ -20,10 +20,10 @@ namespace wscope::telemetry {
 
 // What came back from one POST.
 struct HttpOutcome {
-  int status = 0;           // 0: no answer (refused, timed out, connection lost)
-  std::string retry_after;  // the header's value: seconds or an HTTP date; or empty
-  std::string body;         // of the answer
-  std::string error;        // for status 0, for people
+  int status = 0;                // 0: no answer (refused, timed out, connection lost)
+  std::string retry_after = {};  // the header's value: seconds or an HTTP date; or empty
+  std::string body = {};         // of the answer
+  std::string error = {};        // for status 0, for people
 };
 
 // Nanoseconds that a Retry-After value asks to wait (RFC 9110, section 10.2.3): seconds or a date
@@ -32,7 +32,7 @@ std::optional<int64_t> parse_retry_after(std::string_view value, int64_t now_uni
 
 struct ExporterOptions {
   Encoding encoding = Encoding::protobuf;
-  ResourceInfo resource;
+  ResourceInfo resource = {};
   bool gzip = false;
   size_t batch_spans = 512;
   size_t batch_bytes = 4 << 20;

@@ -48,8 +48,7 @@ struct Fixture {
             .native = native};
   }
   Fixture()
-      : counters(**registry.counter(
-            {.name = "messages_total", .help = "M.", .unit = {}, .labels = {"route"}})),
+      : counters(**registry.counter({.name = "messages_total", .help = "M.", .labels = {"route"}})),
         histograms(**registry.histogram(
             {.name = "a_seconds", .help = "S.", .unit = "seconds", .labels = {}}, bounds(false))),
         natives(**registry.histogram(
@@ -177,7 +176,7 @@ void exposition_text_10000(benchmark::State& state) {
   for (int family = 0; family < 10; ++family) {
     auto const gauges = registry.gauge({.name = "family_" + std::to_string(family),
                                         .help = "A family.",
-                                        .unit = {},
+
                                         .labels = {"route", "direction"}});
     for (int series = 0; series < 1000; ++series) {
       (*gauges)->on(shard, {"/ws/" + std::to_string(series), "in"}).set(series * 1.5);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdint>
@@ -31,9 +32,11 @@ class TextOutput {
   }
   // The shortest text that reads back as the same number.
   TextOutput& number(double value) {
-    if (value >= 0 && value < 1e15 && !std::signbit(value)) {
-      auto const whole = static_cast<uint64_t>(value);
-      if (static_cast<double>(whole) == value) return number(whole);
+    if (value >= 0 && value < 1e9 && !std::signbit(value)) {
+      // Up to 15 digits every decimal text reads back as a number of its own, so if this one reads
+      // back as `value` it is, without its trailing zeros, the shortest.
+      auto const millionths = static_cast<uint64_t>(value * 1e6 + 0.5);
+      if (static_cast<double>(millionths) / 1e6 == value) return decimal(millionths);
     }
     if (std::isnan(value)) return text("NaN");
     if (std::isinf(value)) return text(value > 0 ? "+Inf" : "-Inf");
@@ -50,11 +53,30 @@ class TextOutput {
                              static_cast<char>('0' + ms % 10)};
     return text({fraction, sizeof fraction});
   }
+  // Makes room for so many more bytes at once.
+  void reserve(size_t bytes) { (void)room(bytes); }
   void finish() { out_.resize(used_); }
 
  private:
+  TextOutput& decimal(uint64_t millionths) {
+    number(millionths / 1'000'000);
+    auto fraction = static_cast<uint32_t>(millionths % 1'000'000);
+    if (fraction == 0) return *this;
+    char* const at = room(8);
+    *at = '.';
+    size_t used = 1;
+    for (uint32_t unit = 100'000; fraction != 0; unit /= 10) {
+      at[used++] = static_cast<char>('0' + fraction / unit);
+      fraction %= unit;
+    }
+    used_ += used;
+    return *this;
+  }
   char* room(size_t n) {
-    if (out_.size() - used_ < n) out_.resize(std::max(2 * out_.size(), used_ + n + 4096));
+    if (out_.size() - used_ < n) [[unlikely]] {
+      size_t const size = std::max(2 * out_.size(), used_ + n + 4096);
+      out_.resize_and_overwrite(size, [](char*, size_t all) { return all; });
+    }
     return out_.data() + used_;
   }
   std::string& out_;
