@@ -28,7 +28,7 @@ class Observer {
       return MetricsBody{"text/plain; version=0.0.4", "# " + std::string(accept) + "\n"};
     };
     sources.readiness = [] { return Readiness{false, {"draining"}}; };
-    sources.sessions = [](size_t, size_t) { return SessionPage{}; };
+    sources.sessions = [](size_t, size_t, SessionDone const& done) { done({}); };
     sources.loggers = {[this] { return level_.with([](std::string const& l) { return rows(l); }); },
                        [this](std::string_view name, std::string_view level) -> base::Status {
                          if (name != "websocket.message")

@@ -1,5 +1,7 @@
 #include "api/sessions.h"
 
+#include <memory>
+
 #include <utility>
 
 #include "api/envelope.h"
@@ -26,28 +28,40 @@ void write_row(base::JsonWriter& json, SessionRow const& row) {
       .end_object();
 }
 
-}  // namespace
-
-net::Response sessions(net::Request const& request, SessionSource const& source) {
-  auto const paging = paging_of(request);
-  if (!paging) return failure(paging.error());
-  SessionPage const page = source(paging->offset, paging->limit);
+net::Response answer(SessionPage const& page, size_t offset, size_t limit) {
   std::string data;
   base::JsonWriter json(data);
   json.begin_object().key("sessions").begin_array();
   for (SessionRow const& row : page.rows) write_row(json, row);
   json.end_array()
       .field("total", page.total)
-      .field("limit", uint64_t{paging->limit})
-      .field("offset", uint64_t{paging->offset})
+      .field("limit", uint64_t{limit})
+      .field("offset", uint64_t{offset})
       .end_object();
   return success(data);
+}
+
+}  // namespace
+
+void sessions(net::Request const& request, SessionSource const& source,
+              std::function<void(net::Response)> done) {
+  auto const paging = paging_of(request);
+  if (!paging) {
+    done(failure(paging.error()));
+    return;
+  }
+  source(paging->offset, paging->limit,
+         [done = std::move(done), limit = paging->limit, offset = paging->offset](
+             SessionPage const& page) { done(answer(page, offset, limit)); });
 }
 
 void add_sessions(net::HttpServer& server, SessionSource source) {
   server.route("GET", "/api/v1/sessions",
                [source = std::move(source)](net::Request const& request, net::Responder responder) {
-                 responder.send(sessions(request, source));
+                 auto const answerer = std::make_shared<net::Responder>(std::move(responder));
+                 sessions(request, source, [answerer](net::Response response) {
+                   answerer->send(std::move(response));
+                 });
                });
 }
 

@@ -28,14 +28,18 @@ struct SessionPage {
   std::vector<SessionRow> rows;
   uint64_t total = 0;  // sessions there are, shown or not
 };
-// Sessions from `offset` on, at most `limit`, in a stable order. Called on the server's loop.
-using SessionSource = std::function<SessionPage(size_t offset, size_t limit)>;
+// What a source hands its page to; from any thread, once.
+using SessionDone = std::function<void(SessionPage)>;
+// Sessions from `offset` on, at most `limit`, in a stable order. Called on the server's loop; may
+// answer later, since the loops that own the connections are asked.
+using SessionSource = std::function<void(size_t offset, size_t limit, SessionDone done)>;
 
 // GET /api/v1/sessions?limit=&offset=
 //
 // Thread: as HttpServer::route().
 void add_sessions(net::HttpServer& server, SessionSource source);
-net::Response sessions(net::Request const& request, SessionSource const& source);
+void sessions(net::Request const& request, SessionSource const& source,
+              std::function<void(net::Response)> done);
 
 // Enough of a key to tell sessions apart by eye, too little to use it: the first four characters of
 // twelve or more, else none, and the length: "k3Xa… (32)".

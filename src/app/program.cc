@@ -28,13 +28,6 @@ size_t default_loops() {
 }
 
 constexpr size_t kRowsMax = 100'000;
-constexpr int64_t kRowsWaitNs = 250 * base::kMilli;
-
-// Rows of open connections on their way from the loops.
-struct Gathered {
-  runtime::Guarded<std::vector<gateway::ConnectionRow>> rows;
-  runtime::Signal done;
-};
 
 std::string trace_url(std::string const& otlp) {
   auto const url = net::parse_url(otlp);
@@ -248,16 +241,11 @@ api::ObserverSources Program::sources() {
     return loggers_.set_level(name, *level);
   };
   s.config = [this] { return to_yaml(config_); };
-  s.sessions = [this](size_t offset, size_t limit) {
-    // The loops answer within a turn; one that is stuck shows as missing rows, not as a stuck page.
-    auto const answer = std::make_shared<Gathered>();
-    gateway_->rows(kRowsMax, [answer](std::vector<gateway::ConnectionRow> rows) {
-      answer->rows.with([&](auto& all) { all = std::move(rows); });
-      answer->done.raise();
+  s.sessions = [this](size_t offset, size_t limit, api::SessionDone const& done) {
+    gateway_->rows(kRowsMax, [this, offset, limit, done](
+                                 std::vector<gateway::ConnectionRow> const& rows) {
+      done(session_page(rows, gateway_->session_rows(kRowsMax), offset, limit));
     });
-    (void)answer->done.wait(kRowsWaitNs);
-    auto const rows = answer->rows.with([](auto& all) { return std::move(all); });
-    return session_page(rows, gateway_->session_rows(kRowsMax), offset, limit);
   };
   return s;
 }

@@ -214,6 +214,27 @@ void Edge::finish_messages(std::vector<SpanRecord>& records, uint64_t count, int
   records.clear();
 }
 
+void Edge::record_refusal(model::ConnectionInfo const& connection, net::ws::Violation const& why,
+                          uint64_t sequence, bool outbound) {
+  if (!telemetry.traces.active()) return;
+  SpanRecord record;
+  start_span(record, connection,
+             {.opcode = net::ws::Opcode::text,
+              .size = 0,
+              .wire = 0,
+              .frames = 0,
+              .sequence = sequence,
+              .compressed = false,
+              .outbound = outbound});
+  switch (why.code) {
+    case net::ws::kInvalidPayload: record.error = telemetry::SpanError::invalid_utf8; break;
+    case net::ws::kTooBig: record.error = telemetry::SpanError::message_too_big; break;
+    case net::ws::kPolicy: record.error = telemetry::SpanError::policy_violation; break;
+    default: record.error = telemetry::SpanError::protocol_error; break;
+  }
+  (void)finish_span(record, loop.read_now_ns() - loop.now_ns());
+}
+
 void Edge::publish_to_peers(std::string const& room, std::string const& frames,
                             Talk const& talk) {
   auto const shared_frames = std::make_shared<std::string const>(frames);

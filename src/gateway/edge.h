@@ -143,6 +143,10 @@ class Edge final : public runtime::Pollable {
   void finish_messages(std::vector<telemetry::SpanRecord>& records, uint64_t count,
                        int64_t spent_ns);
 
+  // The span of a message that was refused: kept whatever the ratio.
+  void record_refusal(model::ConnectionInfo const& connection, net::ws::Violation const& why,
+                      uint64_t sequence, bool outbound);
+
   // Rooms on other loops: what was said here is said there.
   void publish_to_peers(std::string const& room, std::string const& frames, Talk const& talk);
   void set_peers(std::vector<Edge*> peers) { peers_ = std::move(peers); }

@@ -305,6 +305,7 @@ void Exchange::answer_head(net::ResponseHead const& head, std::string_view raw,
     return;
   }
   state_ = State::answering;
+  if (request_.facts.websocket) account(status_, {});  // refused by the backend
   net::Framing const framing = head.framing(request_.facts.method == "HEAD");
   answer_keeps_ = head.keep_alive && framing != net::Framing::until_close;
   bool const keep = request_.keep_alive && framing != net::Framing::until_close &&
@@ -336,6 +337,7 @@ void Exchange::upgraded(net::ResponseHead const& head, std::string_view raw,
   std::string const protocol(head.find("sec-websocket-protocol"));
   open.subprotocol = protocol;
   open.backend = settings_->upstream->text;
+  session_text_ = open.info->session_id();
   account(101, {});
   cancel();
   std::string answer(raw.substr(0, raw.size() - 2));
@@ -458,7 +460,7 @@ void Exchange::account(int status, std::string_view error_type) {
                         .route = text,
                         .path = facts.target,
                         .correlation_id = facts.correlation_id,
-                        .session_id = facts.session.tracked() ? masked(facts.session) : "",
+                        .session_id = session_text_,
                         .client = facts.client,
                         .user_agent = facts.user_agent,
                         .host = facts.host,

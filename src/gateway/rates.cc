@@ -187,8 +187,10 @@ double Rates::messages_per_second() const {
   Counts const& first = counts_.front();
   Counts const& last = counts_.back();
   if (last.steady_ns <= first.steady_ns) return 0;
+  // In the first second a rate over the time so far would be a guess from next to nothing.
+  int64_t const span_ns = std::max(last.steady_ns - first.steady_ns, base::kSecond);
   return static_cast<double>(grown(last.messages, first.messages)) /
-         (static_cast<double>(last.steady_ns - first.steady_ns) / 1e9);
+         (static_cast<double>(span_ns) / 1e9);
 }
 
 double Rates::errors_last_minute() const {

@@ -337,6 +337,7 @@ void RelayConnection::ended_by(Direction direction) {
 }
 
 void RelayConnection::violation(Direction direction, net::ws::Violation const& why) {
+  edge_.record_refusal(info(), why, messages(direction) + 1, direction == Direction::out);
   if (direction == Direction::in) {
     stop(why.code, net::ws::kGoingAway, {why.code, Initiator::gateway, why.error_type});
   } else {

@@ -127,6 +127,7 @@ void ServedConnection::handle(char* data, size_t n) {
   turn_ = nullptr;
   edge_.cork.clear();
   if (why && !dead_ && !closing_) {
+    edge_.record_refusal(info(), why, messages(Direction::in) + 1, false);
     close(why.code, {why.code, Initiator::gateway, why.error_type});
   }
 }

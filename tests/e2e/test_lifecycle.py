@@ -225,8 +225,10 @@ class BackendDies(harness.TestCase):
         self.assertLessEqual(
             metrics.total("app_errors_total"), metrics.value("app_requests_total")
         )
+        harness.wait_until(
+            lambda: sum(names.is_close(line) for line in gateway.log_lines()) == 20, 3, "20 lines"
+        )
         lines = [line for line in gateway.log_lines() if names.is_close(line)]
-        self.assertEqual(len(lines), 20)
 
     def test_comes_back(self):
         behind = backend(self)
