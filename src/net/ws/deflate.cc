@@ -9,6 +9,7 @@ namespace {
 
 constexpr size_t kBufferKept = 256 << 10;    // what an idle loop holds on to
 constexpr size_t kRatioGrace = size_t{1} << 20;  // below this output no ratio is judged
+constexpr int kAfterBlock = 128;                 // zlib's data_type between two blocks
 constexpr char kTail[] = {0, 0, '\xff', '\xff'};
 
 Bytef* bytes_of(char const* data) {
@@ -28,6 +29,7 @@ base::Result<std::string_view> Inflater::inflate(std::string_view compressed, ui
   ::inflateReset(stream_.get());
   if (out_.size() > kBufferKept) out_ = {};
   size_t made = 0;
+  bool ended = compressed.empty();
   std::string_view const inputs[2] = {compressed, {kTail, sizeof kTail}};
   for (std::string_view const input : inputs) {
     stream_->next_in = bytes_of(input.data());
@@ -46,6 +48,7 @@ base::Result<std::string_view> Inflater::inflate(std::string_view compressed, ui
         // A final block in the middle of a message: what follows starts a new stream (7.2.3.4).
         ::inflateReset(stream_.get());
         more = stream_->avail_in > 0;
+        ended = !more;
         continue;
       }
       if (code != Z_OK && code != Z_BUF_ERROR) {
@@ -53,6 +56,12 @@ base::Result<std::string_view> Inflater::inflate(std::string_view compressed, ui
       }
       more = stream_->avail_out == 0 || (stream_->avail_in > 0 && code == Z_OK);
     }
+    // Some senders leave out the empty block after a final one, or in an empty message.
+    if (ended) return std::string_view(out_.data(), made);
+  }
+  // The tail completes the last block, else part of the message is missing.
+  if ((stream_->data_type & kAfterBlock) == 0) {
+    return base::fail(base::Errc::corrupt, "deflate stream is cut off");
   }
   return std::string_view(out_.data(), made);
 }
@@ -80,7 +89,8 @@ std::string_view Deflater::deflate(std::string_view message, int window_bits) {
   stream->avail_in = static_cast<uInt>(message.size());
   stream->next_out = bytes_of(out_.data());
   stream->avail_out = static_cast<uInt>(out_.size());
-  WSCOPE_CHECK(::deflate(stream.get(), Z_SYNC_FLUSH) == Z_OK && stream->avail_in == 0);
+  WSCOPE_CHECK(::deflate(stream.get(), Z_SYNC_FLUSH) == Z_OK && stream->avail_in == 0 &&
+               stream->avail_out > 0);
   size_t made = out_.size() - stream->avail_out;
   // The sync flush ends in 00 00 ff ff, which the receiver adds back.
   WSCOPE_CHECK(made >= 4);

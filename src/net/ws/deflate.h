@@ -26,7 +26,7 @@ class Inflater {
   // Inflates one whole message (section 7.2.2) into a buffer that stays valid until the next call.
   // Returns over_limit if the output passes `bytes_max`, or passes 1 MiB at more than `ratio_max`
   // times its input (a bomb is stopped after a millisecond, not after 16 MiB); corrupt if the input
-  // is no deflate stream.
+  // is no deflate stream or ends before one does.
   base::Result<std::string_view> inflate(std::string_view compressed, uint64_t bytes_max,
                                          uint32_t ratio_max);
 

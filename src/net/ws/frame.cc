@@ -49,7 +49,8 @@ std::string accept_key(std::string_view key) {
 }
 
 bool valid_key(std::string_view key) {
-  if (key.size() != 24 || key.substr(22) != "==") return false;
+  // The decoder takes '=' anywhere, so the padding is looked at here.
+  if (key.size() != 24 || key.find('=') != 22 || key[23] != '=') return false;
   unsigned char decoded[24];
   if (EVP_DecodeBlock(decoded, reinterpret_cast<unsigned char const*>(key.data()), 24) != 18) {
     return false;

@@ -10,7 +10,7 @@
 namespace wscope::net::ws {
 
 // Watches one direction of a relayed connection without touching a byte: reads frame headers, skips
-// payloads, and reads of those only a close frame's code. 56 bytes, no allocation.
+// payloads, and reads of those only a close frame's code. 64 bytes, no allocation.
 //
 // Thread: one loop.
 class FrameScanner {
@@ -25,8 +25,9 @@ class FrameScanner {
   // handler.on_message(Opcode, uint64_t payload, uint64_t wire, uint32_t frames, bool compressed)
   // when a data message's last byte is in `data`, and handler.on_close(uint16_t code) when a close
   // frame is complete (kNoStatus if it has no code). Returns a violation where a conforming endpoint
-  // would refuse; the scanner must not be fed after that. `passed` is then how many bytes lie before
-  // the offending frame.
+  // would refuse; the scanner must not be fed after that. `passed` is then how many bytes of
+  // `data` lie before the offending frame; where that began in an earlier call it is 0, and
+  // at_boundary() stays false, for part of the frame has gone on.
   template <class Handler>
   Violation feed(char const* data, size_t n, ReadLimits const& limits, Handler& handler,
                  size_t& passed);
@@ -121,7 +122,8 @@ Violation FrameScanner::feed(char const* data, size_t n, ReadLimits const& limit
     Violation why = state == HeaderState::bad_length ? Violation{kProtocolError, "bad_frame_length"}
                                                      : check(frame, limits);
     if (why) {
-      passed = static_cast<size_t>(at - data);
+      torn_ = split;
+      passed = split ? 0 : static_cast<size_t>(at - data);
       return why;
     }
     start(frame);
