@@ -210,6 +210,7 @@ std::optional<Level> parse_level(std::string_view name) {
 }
 
 Loggers::Loggers() {
+  names_.with([](std::vector<std::string>& names) { names.reserve(kLoggersMax); });
   for (char const* const name : {"wscope", "websocket", "websocket.message", "http"}) {
     WSCOPE_CHECK(add(name).has_value());
   }
@@ -224,7 +225,7 @@ base::Result<LoggerId> Loggers::add(std::string name, Level level) {
                                                     std::to_string(kLoggersMax) + " already");
     }
     levels_[names.size()].set(static_cast<uint64_t>(level));
-    names.push_back(std::move(name));
+    by_id_[names.size()].set(&names.emplace_back(std::move(name)));
     return LoggerId{static_cast<uint16_t>(names.size() - 1)};
   });
 }
@@ -252,10 +253,6 @@ std::vector<Loggers::Entry> Loggers::list() const {
     }
     return entries;
   });
-}
-
-std::string Loggers::name(LoggerId id) const {
-  return names_.with([&](std::vector<std::string> const& names) { return names.at(id.value); });
 }
 
 PreparedMessage::PreparedMessage(Loggers const& loggers, LoggerId logger, Level level,

@@ -45,7 +45,7 @@ struct LoggerId {
 
 // The named loggers and the level from which each one writes.
 //
-// Thread: any. level() and enabled() are one relaxed load.
+// Thread: any. level() and enabled() are one relaxed load. name() of an id that add() returned.
 class Loggers {
  public:
   static constexpr size_t kLoggersMax = 64;
@@ -63,7 +63,8 @@ class Loggers {
     Level level;
   };
   std::vector<Entry> list() const;
-  std::string name(LoggerId id) const;
+  // Lives as long as the Loggers; no lock.
+  std::string_view name(LoggerId id) const { return *by_id_[id.value].get(); }
 
   Level level(LoggerId id) const { return static_cast<Level>(levels_[id.value].read()); }
   bool enabled(LoggerId id, Level level) const {
@@ -72,7 +73,8 @@ class Loggers {
 
  private:
   std::array<runtime::Cell, kLoggersMax> levels_;
-  runtime::Guarded<std::vector<std::string>> names_;
+  std::array<runtime::Pointer<std::string const>, kLoggersMax> by_id_;
+  runtime::Guarded<std::vector<std::string>> names_;  // reserved, so that its elements never move
 };
 
 inline constexpr LoggerId kLogWscope{0};

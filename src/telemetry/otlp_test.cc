@@ -63,33 +63,35 @@ TEST_F(OtlpTest, WritesAMessageAsJson) {
   SpanEncoder const encoder(Encoding::json, resource);
   std::string spans;
   encoder.append(spans, record());
-  EXPECT_EQ(
-      encoder.request(spans),
-      R"({"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"wscope"}},)"
-      R"({"key":"service.version","value":{"stringValue":"1.2"}},{"key":"host.name","value":{"stringValue":"h"}}]},)"
-      R"("scopeSpans":[{"scope":{"name":"wscope","version":"1.2"},"spans":[)"
-      R"({"traceId":"0102030405060708090a0b0c0d0e0f10","spanId":"1112131415161718",)"
-      R"("name":"websocket.message.process","kind":5,)"
-      R"("startTimeUnixNano":"1700000000000000001","endTimeUnixNano":"1700000000000002501",)"
-      R"("attributes":[{"key":"websocket.session_id","value":{"stringValue":"sess-1"}},)"
-      R"({"key":"websocket.room_name","value":{"stringValue":"lobby"}},)"
-      R"({"key":"websocket.message.size","value":{"intValue":"32"}},)"
-      R"({"key":"websocket.message.type","value":{"stringValue":"text"}},)"
-      R"({"key":"websocket.message.opcode","value":{"intValue":"1"}},)"
-      R"({"key":"websocket.message.sequence","value":{"intValue":"17"}},)"
-      R"({"key":"websocket.message.frames","value":{"intValue":"1"}},)"
-      R"({"key":"websocket.message.compressed","value":{"boolValue":false}},)"
-      R"({"key":"messaging.system","value":{"stringValue":"websocket"}},)"
-      R"({"key":"messaging.operation.name","value":{"stringValue":"process"}},)"
-      R"({"key":"messaging.operation.type","value":{"stringValue":"process"}},)"
-      R"({"key":"messaging.destination.template","value":{"stringValue":"/ws/{room}"}},)"
-      R"({"key":"messaging.message.body.size","value":{"intValue":"32"}},)"
-      R"({"key":"messaging.message.envelope.size","value":{"intValue":"38"}},)"
-      R"({"key":"messaging.message.conversation_id","value":{"stringValue":"corr-1"}},)"
-      R"({"key":"network.io.direction","value":{"stringValue":"receive"}},)"
-      R"({"key":"session.id","value":{"stringValue":"sess-1"}}],)"
-      R"("links":[{"traceId":"a0a1a2a3a4a5a6a7a8a9aaabacadaeaf","spanId":"b0b1b2b3b4b5b6b7","flags":257}],)"
-      R"("flags":3}]}]}]})");
+  EXPECT_EQ(encoder.request(spans),
+            R"({"resourceSpans":[{"resource":{"attributes":[)"
+            R"({"key":"service.name","value":{"stringValue":"wscope"}},)"
+            R"({"key":"service.version","value":{"stringValue":"1.2"}},)"
+            R"({"key":"host.name","value":{"stringValue":"h"}}]},)"
+            R"("scopeSpans":[{"scope":{"name":"wscope","version":"1.2"},"spans":[)"
+            R"({"traceId":"0102030405060708090a0b0c0d0e0f10","spanId":"1112131415161718",)"
+            R"("name":"websocket.message.process","kind":5,)"
+            R"("startTimeUnixNano":"1700000000000000001","endTimeUnixNano":"1700000000000002501",)"
+            R"("attributes":[{"key":"websocket.session_id","value":{"stringValue":"sess-1"}},)"
+            R"({"key":"websocket.room_name","value":{"stringValue":"lobby"}},)"
+            R"({"key":"websocket.message.size","value":{"intValue":"32"}},)"
+            R"({"key":"websocket.message.type","value":{"stringValue":"text"}},)"
+            R"({"key":"websocket.message.opcode","value":{"intValue":"1"}},)"
+            R"({"key":"websocket.message.sequence","value":{"intValue":"17"}},)"
+            R"({"key":"websocket.message.frames","value":{"intValue":"1"}},)"
+            R"({"key":"websocket.message.compressed","value":{"boolValue":false}},)"
+            R"({"key":"messaging.system","value":{"stringValue":"websocket"}},)"
+            R"({"key":"messaging.operation.name","value":{"stringValue":"process"}},)"
+            R"({"key":"messaging.operation.type","value":{"stringValue":"process"}},)"
+            R"({"key":"messaging.destination.template","value":{"stringValue":"/ws/{room}"}},)"
+            R"({"key":"messaging.message.body.size","value":{"intValue":"32"}},)"
+            R"({"key":"messaging.message.envelope.size","value":{"intValue":"38"}},)"
+            R"({"key":"messaging.message.conversation_id","value":{"stringValue":"corr-1"}},)"
+            R"({"key":"network.io.direction","value":{"stringValue":"receive"}},)"
+            R"({"key":"session.id","value":{"stringValue":"sess-1"}}],)"
+            R"("links":[{"traceId":"a0a1a2a3a4a5a6a7a8a9aaabacadaeaf","span)"
+            R"(Id":"b0b1b2b3b4b5b6b7","flags":257}],)"
+            R"("flags":3}]}]}]})");
 }
 
 TEST_F(OtlpTest, MarksFailedAndOutboundMessages) {
@@ -121,13 +123,16 @@ TEST_F(OtlpTest, WritesFullSpansAsJson) {
   encoder.append(spans, span);
   encoder.append(spans, span);
   EXPECT_EQ(std::count(spans.begin(), spans.end(), '\n'), 0);
-  EXPECT_NE(spans.find("\"flags\":769},{\"traceId\""), std::string::npos) << "no comma between spans";
+  EXPECT_NE(spans.find("\"flags\":769},{\"traceId\""), std::string::npos)
+      << "no comma between spans";
   for (
       char const* const part :
-      {R"("traceState":"a=1","parentSpanId":"c0c1c2c3c4c5c6c7","name":"websocket.connect","kind":2)",
+      {R"("traceState":"a=1","parentSpanId":"c0c1c2c3c4c5c6c7","name":)"
+       R"("websocket.connect","kind":2)",
        R"({"key":"http.response.status_code","value":{"intValue":"101"}})",
        R"({"key":"ratio","value":{"doubleValue":0.5}},{"key":"secure","value":{"boolValue":true}})",
-       R"("links":[{"traceId":"0102030405060708090a0b0c0d0e0f10","spanId":"0203040506070809","attributes":[]}])",
+       R"("links":[{"traceId":"0102030405060708090a0b0c0d0e0f10","span)"
+       R"(Id":"0203040506070809","attributes":[]}])",
        R"("status":{"message":"bad \"gateway\"","code":2},"flags":769)"}) {
     EXPECT_NE(spans.find(part), std::string::npos) << part << "\n" << spans;
   }
