@@ -36,7 +36,10 @@ TEST(JsonString, EveryAsciiByte) {
 TEST(JsonString, Utf8IsKeptAndLineSeparatorsAreEscaped) {
   EXPECT_EQ(json_of("\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80"),
             "\"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\"");
-  EXPECT_EQ(json_of("a\xe2\x80\xa8" "b\xe2\x80\xa9" "c"), "\"a\\u2028b\\u2029c\"");
+  EXPECT_EQ(json_of("a\xe2\x80\xa8"
+                    "b\xe2\x80\xa9"
+                    "c"),
+            "\"a\\u2028b\\u2029c\"");
   EXPECT_EQ(json_of("\xe2\x80\xa7\xe2\x80\xaa"), "\"\xe2\x80\xa7\xe2\x80\xaa\"");
 }
 

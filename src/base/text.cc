@@ -59,9 +59,8 @@ size_t word_length(std::string_view text) {
 }  // namespace
 
 bool equals_ignoring_case(std::string_view a, std::string_view b) {
-  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) {
-           return lower(x) == lower(y);
-         });
+  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(),
+                                            [](char x, char y) { return lower(x) == lower(y); });
 }
 
 std::string to_lower(std::string_view text) {
@@ -112,8 +111,8 @@ std::optional<double> parse_double(std::string_view text) {
 }
 
 std::optional<int64_t> parse_duration_ns(std::string_view text) {
-  static constexpr Unit kUnits[] = {{"ns", 1},    {"us", 1e3},    {"ms", 1e6},     {"s", 1e9},
-                                    {"m", 60e9},  {"h", 3600e9},  {"d", 86400e9},  {"w", 604800e9}};
+  static constexpr Unit kUnits[] = {{"ns", 1},   {"us", 1e3},   {"ms", 1e6},    {"s", 1e9},
+                                    {"m", 60e9}, {"h", 3600e9}, {"d", 86400e9}, {"w", 604800e9}};
   text = trim(text);
   if (text == "0") return 0;
   if (text.empty()) return std::nullopt;
@@ -133,10 +132,10 @@ std::optional<int64_t> parse_duration_ns(std::string_view text) {
 }
 
 std::optional<uint64_t> parse_bytes(std::string_view text) {
-  static constexpr Unit kUnits[] = {{"", 1},        {"B", 1},          {"KB", 1e3},
-                                    {"MB", 1e6},    {"GB", 1e9},       {"KiB", 1024},
-                                    {"MiB", 1048576}, {"GiB", 1073741824.0}, {"k", 1e3},
-                                    {"M", 1e6},     {"G", 1e9}};
+  static constexpr Unit kUnits[] = {
+      {"", 1},     {"B", 1},      {"KB", 1e3},      {"MB", 1e6},
+      {"GB", 1e9}, {"KiB", 1024}, {"MiB", 1048576}, {"GiB", 1073741824.0},
+      {"k", 1e3},  {"M", 1e6},    {"G", 1e9}};
   text = trim(text);
   size_t const digits = number_length(text);
   auto const amount = parse_double(text.substr(0, digits));

@@ -50,7 +50,8 @@ TEST(Text, TokenIsAWholePart) {
 TEST(Text, UnsignedNumbersAreWholeAndInRange) {
   EXPECT_EQ(parse_uint("0"), 0U);
   EXPECT_EQ(parse_uint("18446744073709551615"), std::numeric_limits<uint64_t>::max());
-  for (char const* bad : {"", "-1", "+1", " 1", "1 ", "1.0", "0x10", "18446744073709551616", "1e3"}) {
+  for (char const* bad :
+       {"", "-1", "+1", " 1", "1 ", "1.0", "0x10", "18446744073709551616", "1e3"}) {
     EXPECT_FALSE(parse_uint(bad)) << bad;
   }
 }
@@ -79,8 +80,8 @@ TEST(Text, Durations) {
   EXPECT_EQ(parse_duration_ns("1w"), 604'800'000'000'000);
   EXPECT_EQ(parse_duration_ns("0s"), 0);
   EXPECT_EQ(parse_duration_ns("5S"), 5'000'000'000);
-  for (char const* bad : {"", "5", "s", "-5s", "5 s", "5x", "5s5", "1..5s", "1e3s", "5s,", "300000d",
-                          "999999999999999999999999s", "nans", "infs"}) {
+  for (char const* bad : {"", "5", "s", "-5s", "5 s", "5x", "5s5", "1..5s", "1e3s", "5s,",
+                          "300000d", "999999999999999999999999s", "nans", "infs"}) {
     EXPECT_FALSE(parse_duration_ns(bad)) << bad;
   }
 }
@@ -95,7 +96,8 @@ TEST(Text, Bytes) {
   EXPECT_EQ(parse_bytes("1.5kib"), 1536U);
   EXPECT_EQ(parse_bytes("2GiB"), uint64_t{2} << 30);
   EXPECT_EQ(parse_bytes("3G"), 3'000'000'000U);
-  for (char const* bad : {"", "-1", "MiB", "1 MiB x", "1TiB", "1..2", "nan", "inf", "9999999999GiB"}) {
+  for (char const* bad :
+       {"", "-1", "MiB", "1 MiB x", "1TiB", "1..2", "nan", "inf", "9999999999GiB"}) {
     EXPECT_FALSE(parse_bytes(bad)) << bad;
   }
 }

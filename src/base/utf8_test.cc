@@ -7,7 +7,8 @@
 namespace wscope::base {
 namespace {
 
-// The table of RFC 3629, section 4, row by row: the length of the sequence at the start, 0 for none.
+// The table of RFC 3629, section 4, row by row: the length of the sequence at the start, 0 for
+// none.
 size_t model_length(std::string_view s) {
   struct Row {
     unsigned char first_low, first_high, second_low, second_high;
@@ -87,10 +88,9 @@ TEST(Utf8, EveryOneTwoAndThreeBytesAsTheModel) {
 }
 
 TEST(Utf8, FourBytesAtEveryBoundaryAsTheModel) {
-  static constexpr unsigned char kEdges[] = {0x00, 0x41, 0x7f, 0x80, 0x81, 0x8f, 0x90, 0x9f,
-                                             0xa0, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1,
-                                             0xec, 0xed, 0xee, 0xef, 0xf0, 0xf1, 0xf3, 0xf4,
-                                             0xf5, 0xff};
+  static constexpr unsigned char kEdges[] = {0x00, 0x41, 0x7f, 0x80, 0x81, 0x8f, 0x90, 0x9f, 0xa0,
+                                             0xbf, 0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xec, 0xed,
+                                             0xee, 0xef, 0xf0, 0xf1, 0xf3, 0xf4, 0xf5, 0xff};
   for (int first = 0; first < 256; ++first) {
     for (unsigned char const b : kEdges) {
       for (unsigned char const c : kEdges) {
@@ -112,8 +112,12 @@ std::vector<std::string> samples() {
   return {"",
           "plain",
           kosme,
-          kosme + "\xed\xa0\x80" "edited",
-          kosme + "\xf4\x90\x80\x80" "edited",
+          kosme +
+              "\xed\xa0\x80"
+              "edited",
+          kosme +
+              "\xf4\x90\x80\x80"
+              "edited",
           ascii + "\xf0\x9f\x98\x80" + ascii,
           ascii + "\xff" + ascii,
           ascii + ascii + "\xe2\x82",
@@ -140,14 +144,20 @@ TEST(Utf8, EverySplitGivesTheSameVerdict) {
 }
 
 TEST(Utf8, FailsAtTheFirstWrongByte) {
-  EXPECT_EQ(fails_at("abc\xff" "d"), 3U);
+  EXPECT_EQ(fails_at("abc\xff"
+                     "d"),
+            3U);
   EXPECT_EQ(fails_at("\xc0\x80"), 0U);
-  EXPECT_EQ(fails_at("\xe0\x9f\xbf"), 1U);          // overlong: the second byte tells
-  EXPECT_EQ(fails_at("\xed\xa0\x80"), 1U);          // surrogate
-  EXPECT_EQ(fails_at("\xf4\x90\x80\x80"), 1U);      // above U+10FFFF
+  EXPECT_EQ(fails_at("\xe0\x9f\xbf"), 1U);      // overlong: the second byte tells
+  EXPECT_EQ(fails_at("\xed\xa0\x80"), 1U);      // surrogate
+  EXPECT_EQ(fails_at("\xf4\x90\x80\x80"), 1U);  // above U+10FFFF
   EXPECT_EQ(fails_at("\xf0\x8f\xbf\xbf"), 1U);
-  EXPECT_EQ(fails_at("\xe2\x82" "a"), 2U);
-  EXPECT_EQ(fails_at("\xf0\x9f\x98" "a"), 3U);
+  EXPECT_EQ(fails_at("\xe2\x82"
+                     "a"),
+            2U);
+  EXPECT_EQ(fails_at("\xf0\x9f\x98"
+                     "a"),
+            3U);
   EXPECT_EQ(fails_at("\xf5"), 0U);
   EXPECT_EQ(fails_at("\x80"), 0U);
 }

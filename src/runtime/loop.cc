@@ -54,8 +54,8 @@ void Loop::run() {
   owner_.check();
   read_clock();
   while (!stopping_.up()) {
-    int const count = ::epoll_wait(epoll_fd_, batch_.data(), static_cast<int>(batch_.size()),
-                                   wait_ms());
+    int const count =
+        ::epoll_wait(epoll_fd_, batch_.data(), static_cast<int>(batch_.size()), wait_ms());
     WSCOPE_CHECK(count >= 0 || errno == EINTR);
     read_clock();
     int64_t const started = now_ns_;

@@ -21,8 +21,8 @@ namespace wscope::runtime {
 class Pollable {
  public:
   virtual ~Pollable() = default;
-  // `events` are EPOLLIN, EPOLLOUT, EPOLLHUP, EPOLLERR bits. May remove and retire any Pollable, this
-  // one included.
+  // `events` are EPOLLIN, EPOLLOUT, EPOLLHUP, EPOLLERR bits. May remove and retire any Pollable,
+  // this one included.
   virtual void on_ready(uint32_t events) noexcept = 0;
 };
 
@@ -45,9 +45,8 @@ class Loop {
   void run();
   // Thread: any.
   void stop();
-  // Hands a task to the loop. False if the mailbox is full (65,536 waiting tasks; counted): the task
-  // is not run.
-  // Thread: any.
+  // Hands a task to the loop. False if the mailbox is full (65,536 waiting tasks; counted): the
+  // task is not run. Thread: any.
   bool post(Task task) { return mailbox_.post(std::move(task)); }
 
   // Watches `fd` for `events`; `target` is borrowed until remove(). Returns io.

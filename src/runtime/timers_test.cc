@@ -29,9 +29,7 @@ class Probe final : public Timer {
 
 class TimersTest : public testing::Test {
  protected:
-  void arm(Timer& timer, int64_t delay_ns) {
-    timers_.arm(timer, clock_.steady_ns(), delay_ns);
-  }
+  void arm(Timer& timer, int64_t delay_ns) { timers_.arm(timer, clock_.steady_ns(), delay_ns); }
   // Moves on in steps as a loop that is woken often would.
   void run_for(int64_t ns, int64_t step_ns = kMilli) {
     int64_t const end = clock_.steady_ns() + ns;
@@ -53,9 +51,9 @@ TEST_F(TimersTest, NothingArmedNothingDue) {
 }
 
 TEST_F(TimersTest, NeverEarlyAndAtMostOneTickLate) {
-  for (int64_t const delay : {int64_t{0}, int64_t{1}, kMilli, 4 * kMilli, 5 * kMilli, kSecond,
-                              1023 * kMilli, 1024 * kMilli, 1025 * kMilli, 2048 * kMilli,
-                              10 * kSecond}) {
+  for (int64_t const delay :
+       {int64_t{0}, int64_t{1}, kMilli, 4 * kMilli, 5 * kMilli, kSecond, 1023 * kMilli,
+        1024 * kMilli, 1025 * kMilli, 2048 * kMilli, 10 * kSecond}) {
     int64_t const asked = clock_.steady_ns() + delay;
     int64_t called = -1;
     Probe probe([&] { called = clock_.steady_ns(); });
@@ -72,8 +70,8 @@ TEST_F(TimersTest, NeverEarlyAndAtMostOneTickLate) {
 }
 
 TEST_F(TimersTest, CascadesBeyondBothWheels) {
-  for (int64_t const delay : {262 * kSecond, 263 * kSecond, 300 * kSecond, 3600 * kSecond,
-                              90'000 * kSecond}) {
+  for (int64_t const delay :
+       {262 * kSecond, 263 * kSecond, 300 * kSecond, 3600 * kSecond, 90'000 * kSecond}) {
     int64_t const asked = clock_.steady_ns() + delay;
     int64_t called = -1;
     Probe probe([&] { called = clock_.steady_ns(); });
@@ -264,16 +262,16 @@ TEST(TimersModel, AgreesWithAPlainList) {
         entry.cancel();
         entry.asked_ns = -1;
       } else {
-        auto const delay = static_cast<int64_t>(
-            rng.below(static_cast<uint64_t>(scale[rng.below(4)])));
+        auto const delay =
+            static_cast<int64_t>(rng.below(static_cast<uint64_t>(scale[rng.below(4)])));
         timers.arm(entry, clock.steady_ns(), delay);
         entry.asked_ns = clock.steady_ns() + delay;
       }
       int64_t const due = timers.next_due_ns(clock.steady_ns());
-      int64_t const step = rng.below(3) == 0 && due >= 0
-                               ? due
-                               : static_cast<int64_t>(rng.below(rng.below(10) == 0 ? 30 * kSecond
-                                                                                   : 20 * kMilli));
+      int64_t const step =
+          rng.below(3) == 0 && due >= 0
+              ? due
+              : static_cast<int64_t>(rng.below(rng.below(10) == 0 ? 30 * kSecond : 20 * kMilli));
       clock.advance(step);
       timers.advance(clock.steady_ns());
       int64_t const now = clock.steady_ns();

@@ -7,7 +7,7 @@
 namespace wscope::net::ws {
 namespace {
 
-constexpr size_t kBufferKept = 256 << 10;    // what an idle loop holds on to
+constexpr size_t kBufferKept = 256 << 10;        // what an idle loop holds on to
 constexpr size_t kRatioGrace = size_t{1} << 20;  // below this output no ratio is judged
 constexpr int kAfterBlock = 128;                 // zlib's data_type between two blocks
 constexpr char kTail[] = {0, 0, '\xff', '\xff'};
@@ -40,8 +40,7 @@ base::Result<std::string_view> Inflater::inflate(std::string_view compressed, ui
       stream_->avail_out = static_cast<uInt>(out_.size() - made);
       int const code = ::inflate(stream_.get(), Z_SYNC_FLUSH);
       made = out_.size() - stream_->avail_out;
-      if (made > bytes_max ||
-          (made > kRatioGrace && made / ratio_max > compressed.size())) {
+      if (made > bytes_max || (made > kRatioGrace && made / ratio_max > compressed.size())) {
         return base::fail(base::Errc::over_limit, "message inflates past its limit");
       }
       if (code == Z_STREAM_END) {

@@ -11,8 +11,8 @@
 
 struct z_stream_s;
 
-// permessage-deflate (RFC 7692) without context take-over in either direction: one compressor and one
-// decompressor serve all connections of a loop, and an idle connection keeps no window.
+// permessage-deflate (RFC 7692) without context take-over in either direction: one compressor and
+// one decompressor serve all connections of a loop, and an idle connection keeps no window.
 namespace wscope::net::ws {
 
 // Thread: one loop.

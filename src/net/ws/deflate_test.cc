@@ -54,7 +54,8 @@ TEST(Deflate, EmptyMessageIsOneByte) {
 TEST(Inflate, ExamplesOfTheStandard) {
   Inflater inflater;
   EXPECT_EQ(inflater.inflate("\xf2\x48\xcd\xc9\xc9\x07\x00"sv, 100, 200), "Hello"sv);
-  EXPECT_EQ(inflater.inflate("\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00"sv, 100, 200), "Hello"sv);
+  EXPECT_EQ(inflater.inflate("\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00"sv, 100, 200),
+            "Hello"sv);
   EXPECT_EQ(inflater.inflate("\xf3\x48\xcd\xc9\xc9\x07\x00\x00"sv, 100, 200), "Hello"sv);
   EXPECT_EQ(inflater.inflate("\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00"sv, 100, 200),
             "Hello"sv);
@@ -80,7 +81,8 @@ TEST(Inflate, WhatIsNoDeflateIsCorrupt) {
 // Half a message must not be taken for a whole one.
 TEST(Inflate, EveryTruncationIsCorrupt) {
   Inflater inflater;
-  std::string const text = "the quick brown fox jumps over the lazy dog, twice: the quick brown fox";
+  std::string const text =
+      "the quick brown fox jumps over the lazy dog, twice: the quick brown fox";
   std::string const small = deflated(text);
   for (size_t n = 1; n < small.size(); ++n) {
     auto const result = inflater.inflate(std::string_view(small).substr(0, n), 1000, 200);

@@ -1,6 +1,6 @@
 // Any bytes as frames, from client and server, with and without compression, in pieces that the
-// input itself chooses: no crash, no bound passed, the same verdict as in one piece, and the relay's
-// scanner agreeing with the reader about streams that both take.
+// input itself chooses: no crash, no bound passed, the same verdict as in one piece, and the
+// relay's scanner agreeing with the reader about streams that both take.
 //
 // First byte: bit 0 from a client, bit 1 permessage-deflate. Second byte: seed of the pieces.
 #include <algorithm>

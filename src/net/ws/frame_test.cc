@@ -12,9 +12,19 @@
 namespace wscope::net::ws {
 namespace {
 
-constexpr uint64_t kLengths[] = {0,     1,     125,        126,        127,
-                                 255,   256,   65535,      65536,      65537,
-                                 1 << 20, (uint64_t{1} << 32) - 1, uint64_t{1} << 32,
+constexpr uint64_t kLengths[] = {0,
+                                 1,
+                                 125,
+                                 126,
+                                 127,
+                                 255,
+                                 256,
+                                 65535,
+                                 65536,
+                                 65537,
+                                 1 << 20,
+                                 (uint64_t{1} << 32) - 1,
+                                 uint64_t{1} << 32,
                                  (uint64_t{1} << 63) - 1};
 
 TEST(FrameHeader, EveryLengthFormGoesRound) {
@@ -28,7 +38,8 @@ TEST(FrameHeader, EveryLengthFormGoesRound) {
         ASSERT_EQ(n, header_bytes(length) + (masked ? 4 : 0));
         FrameHeader out;
         for (size_t have = 0; have < n; ++have) {
-          ASSERT_EQ(parse_header(header, have, out), HeaderState::need_more) << length << ' ' << have;
+          ASSERT_EQ(parse_header(header, have, out), HeaderState::need_more)
+              << length << ' ' << have;
         }
         ASSERT_EQ(parse_header(header, n, out), HeaderState::complete) << length;
         EXPECT_EQ(out.length, length);
@@ -77,7 +88,9 @@ TEST(FrameHeader, ExamplesOfTheStandard) {
   EXPECT_EQ(out.substr(0, 10), std::string("\x82\x7f\0\0\0\0\0\x01\0\0", 10));
   out.clear();
   append_frame(out, Opcode::text, "a", true);
-  EXPECT_EQ(out, "\xc1\x01" "a");
+  EXPECT_EQ(out,
+            "\xc1\x01"
+            "a");
 }
 
 TEST(Mask, BothWaysAgreeWithThePlainModel) {
@@ -143,8 +156,8 @@ TEST(Handshake, KeyIsBase64OfSixteenBytes) {
 }
 
 TEST(Close, CodesThatMayBeSent) {
-  std::set<uint32_t> const known{1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012,
-                                 1013, 1014};
+  std::set<uint32_t> const known{1000, 1001, 1002, 1003, 1007, 1008,
+                                 1009, 1010, 1011, 1012, 1013, 1014};
   for (uint32_t code = 0; code < 65536; ++code) {
     bool const good = known.contains(code) || (code >= 3000 && code <= 4999);
     ASSERT_EQ(close_code_sendable(static_cast<uint16_t>(code)), good) << code;
@@ -154,7 +167,9 @@ TEST(Close, CodesThatMayBeSent) {
 TEST(Close, PayloadIsCutBetweenCharacters) {
   EXPECT_EQ(close_payload(kNoStatus, "ignored"), "");
   EXPECT_EQ(close_payload(1000, ""), "\x03\xe8");
-  EXPECT_EQ(close_payload(1012, "bye"), "\x03\xf4" "bye");
+  EXPECT_EQ(close_payload(1012, "bye"),
+            "\x03\xf4"
+            "bye");
   EXPECT_EQ(close_payload(4999, std::string(123, 'a')).size(), 125U);
   EXPECT_EQ(close_payload(4999, std::string(124, 'a')).size(), 125U);
   for (size_t before = 115; before <= 124; ++before) {
@@ -166,7 +181,11 @@ TEST(Close, PayloadIsCutBetweenCharacters) {
     EXPECT_EQ(code, 1000);
     EXPECT_EQ(payload.size() > 2 + before, before + 4 <= 123) << before;
   }
-  EXPECT_EQ(close_payload(1000, "ab\xff" "cd"), "\x03\xe8" "ab");
+  EXPECT_EQ(close_payload(1000,
+                          "ab\xff"
+                          "cd"),
+            "\x03\xe8"
+            "ab");
 }
 
 TEST(Close, ReadRefusesWhatMustNotBeSent) {
@@ -183,8 +202,15 @@ TEST(Close, ReadRefusesWhatMustNotBeSent) {
     ASSERT_EQ(code, number);
     ASSERT_EQ(!why, close_code_sendable(static_cast<uint16_t>(number))) << number;
   }
-  EXPECT_FALSE(read_close("\x03\xe8" "caf\xc3\xa9", code));
-  EXPECT_EQ(read_close("\x03\xe8" "caf\xc3", code).code, kInvalidPayload);
+  EXPECT_FALSE(
+      read_close("\x03\xe8"
+                 "caf\xc3\xa9",
+                 code));
+  EXPECT_EQ(read_close("\x03\xe8"
+                       "caf\xc3",
+                       code)
+                .code,
+            kInvalidPayload);
   EXPECT_EQ(read_close("\x03\xe8\xff", code).error_type, "invalid_utf8");
 }
 

@@ -96,22 +96,25 @@ TEST(Reader, WithDeflateOnlyTheFirstBitOfTheFirstFrame) {
 
 TEST(Reader, DeflatedMessages) {
   std::string const small = deflated("a longer text, a longer text, a longer text");
-  std::string const fragmented =
-      frame(small.substr(0, 5), {.fin = false, .reserved = 4}) + frame("", kPing) +
-      frame(small.substr(5), kLast);
+  std::string const fragmented = frame(small.substr(0, 5), {.fin = false, .reserved = 4}) +
+                                 frame("", kPing) + frame(small.substr(5), kLast);
   std::string const wire = std::to_string(small.size() + 12);
-  EXPECT_EQ(read_whole(fragmented + frame("plain"), kDeflate),
-            (Events{"ping ", "text " + wire + "/2 deflated a longer text, a longer text, a longer text",
-                    "text 11/1 plain"}));
+  EXPECT_EQ(
+      read_whole(fragmented + frame("plain"), kDeflate),
+      (Events{"ping ", "text " + wire + "/2 deflated a longer text, a longer text, a longer text",
+              "text 11/1 plain"}));
   EXPECT_EQ(read_whole(frame(deflated(""), kDeflated), kDeflate), Events{"text 7/1 deflated "});
   EXPECT_EQ(read_whole(frame("", kDeflated), kDeflate), Events{"text 6/1 deflated "});
   EXPECT_EQ(read_whole(frame("\xff\xff\xff", kDeflated), kDeflate), Events{"! 1007 bad_deflate"});
-  EXPECT_EQ(read_whole(frame(small.substr(0, 9), kDeflated), kDeflate), Events{"! 1007 bad_deflate"});
-  EXPECT_EQ(read_whole(frame(deflated("\xff"), kDeflated), kDeflate), Events{"! 1007 invalid_utf8"});
+  EXPECT_EQ(read_whole(frame(small.substr(0, 9), kDeflated), kDeflate),
+            Events{"! 1007 bad_deflate"});
+  EXPECT_EQ(read_whole(frame(deflated("\xff"), kDeflated), kDeflate),
+            Events{"! 1007 invalid_utf8"});
   EXPECT_EQ(read_whole(frame(deflated("\xe2\x82"), kDeflated), kDeflate),
             Events{"! 1007 invalid_utf8"});
   std::string const final_block("\xf3\x48\xcd\xc9\xc9\x07\x00\x00", 8);
-  EXPECT_EQ(read_whole(frame(final_block, kDeflated), kDeflate), Events{"text 14/1 deflated Hello"});
+  EXPECT_EQ(read_whole(frame(final_block, kDeflated), kDeflate),
+            Events{"text 14/1 deflated Hello"});
 }
 
 TEST(Reader, BombsAreStopped) {
@@ -134,7 +137,8 @@ TEST(Reader, TextMustBeUtf8) {
   // A character over two fragments, and an ASCII fragment where its end should be.
   EXPECT_EQ(read_whole(frame("caf\xc3", kFirst) + frame("\xa9", kLast)),
             Events{"text 17/2 caf\xc3\xa9"});
-  EXPECT_EQ(read_whole(frame("caf\xc3", kFirst) + frame("e", kLast)), Events{"! 1007 invalid_utf8"});
+  EXPECT_EQ(read_whole(frame("caf\xc3", kFirst) + frame("e", kLast)),
+            Events{"! 1007 invalid_utf8"});
   EXPECT_EQ(read_whole(frame("caf\xc3", kFirst) + frame("", kLast)), Events{"! 1007 invalid_utf8"});
 }
 
@@ -150,7 +154,8 @@ TEST(Reader, WrongTextIsRefusedBeforeTheMessageEnds) {
 TEST(Reader, MessageLimitIsExact) {
   constexpr size_t kLimit = 16'777'216;
   std::string const most(kLimit, 'm');
-  EXPECT_EQ(read_whole(frame(most)).front().size(), kLimit + std::string("text 16777230/1 ").size());
+  EXPECT_EQ(read_whole(frame(most)).front().size(),
+            kLimit + std::string("text 16777230/1 ").size());
   EXPECT_EQ(read_whole(header_of(kLimit + 1)), Events{"! 1009 message_too_big"});
   EXPECT_EQ(read_whole(header_of((uint64_t{1} << 63) - 1)), Events{"! 1009 message_too_big"});
   std::string const half(kLimit / 2, 'h');
@@ -321,7 +326,8 @@ TEST(ReaderAndScanner, CountTheSameOfValidStreams) {
       size_t passed = 0;
       ASSERT_FALSE(scanner.feed(stream.data() + at, n, limits, scanned, passed)) << "seed " << seed;
       ASSERT_EQ(passed, n);
-      ASSERT_FALSE(reader.consume(stream.data() + at, n, limits, &inflater, read)) << "seed " << seed;
+      ASSERT_FALSE(reader.consume(stream.data() + at, n, limits, &inflater, read))
+          << "seed " << seed;
       ASSERT_EQ(read.messages, scanned.messages) << "seed " << seed << " round " << round;
       ASSERT_EQ(read.wire, scanned.wire) << "seed " << seed << " round " << round;
       at += n;

@@ -15,8 +15,8 @@ namespace wscope::net::ws {
 // Thread: one loop.
 class FrameScanner {
  public:
-  // `masked`: frames of this direction must be masked (client to server). `extensions`: an extension
-  // was negotiated, so reserved bits may be set.
+  // `masked`: frames of this direction must be masked (client to server). `extensions`: an
+  // extension was negotiated, so reserved bits may be set.
   explicit FrameScanner(bool masked, bool extensions = false)
       : masked_(masked), extensions_(extensions) {}
 
@@ -24,9 +24,9 @@ class FrameScanner {
   // header is read (`message` is the opcode of the message that a continuation belongs to),
   // handler.on_message(Opcode, uint64_t payload, uint64_t wire, uint32_t frames, bool compressed)
   // when a data message's last byte is in `data`, and handler.on_close(uint16_t code) when a close
-  // frame is complete (kNoStatus if it has no code). Returns a violation where a conforming endpoint
-  // would refuse; the scanner must not be fed after that. `passed` is then how many bytes of
-  // `data` lie before the offending frame; where that began in an earlier call it is 0, and
+  // frame is complete (kNoStatus if it has no code). Returns a violation where a conforming
+  // endpoint would refuse; the scanner must not be fed after that. `passed` is then how many bytes
+  // of `data` lie before the offending frame; where that began in an earlier call it is 0, and
   // at_boundary() stays false, for part of the frame has gone on.
   template <class Handler>
   Violation feed(char const* data, size_t n, ReadLimits const& limits, Handler& handler,

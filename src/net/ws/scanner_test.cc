@@ -31,8 +31,8 @@ struct Watcher {
 struct Scan {
   Watcher seen;
   Violation why;
-  size_t passed = 0;         // of the last piece
-  size_t before_piece = 0;   // where the last piece begins
+  size_t passed = 0;        // of the last piece
+  size_t before_piece = 0;  // where the last piece begins
   bool boundary = false;
 };
 
@@ -55,8 +55,9 @@ Scan scan(std::string_view stream, std::vector<size_t> const& cuts = {}, bool ma
 std::string sample() {
   FrameBits const first{.opcode = Opcode::binary, .fin = false};
   FrameBits const middle{.opcode = Opcode::continuation, .fin = false};
-  return frame("hello") + frame(std::string(200, 'x'), first) + frame("p", {.opcode = Opcode::ping}) +
-         frame("", middle) + frame("yy", {.opcode = Opcode::continuation}) + frame("") +
+  return frame("hello") + frame(std::string(200, 'x'), first) +
+         frame("p", {.opcode = Opcode::ping}) + frame("", middle) +
+         frame("yy", {.opcode = Opcode::continuation}) + frame("") +
          frame(close_payload(4001, "bye"), {.opcode = Opcode::close, .mask = 0x01020304});
 }
 
@@ -65,11 +66,12 @@ TEST(Scanner, CountsFramesMessagesAndCloses) {
   EXPECT_FALSE(s.why);
   EXPECT_EQ(s.passed, sample().size());
   EXPECT_TRUE(s.boundary);
-  EXPECT_EQ(s.seen.frames,
-            (std::vector<std::string>{"text of text 5+6", "binary of binary 200+8", "ping of ping 1+6",
-                                      "continuation of binary 0+6", "continuation of binary 2+6",
-                                      "text of text 0+6", "close of close 5+6"}));
-  EXPECT_EQ(s.seen.messages, (std::vector<std::string>{"text 5 11/1", "binary 202 222/3", "text 0 6/1"}));
+  EXPECT_EQ(s.seen.frames, (std::vector<std::string>{
+                               "text of text 5+6", "binary of binary 200+8", "ping of ping 1+6",
+                               "continuation of binary 0+6", "continuation of binary 2+6",
+                               "text of text 0+6", "close of close 5+6"}));
+  EXPECT_EQ(s.seen.messages,
+            (std::vector<std::string>{"text 5 11/1", "binary 202 222/3", "text 0 6/1"}));
   EXPECT_EQ(s.seen.closes, std::vector<uint16_t>{4001});
 }
 
@@ -98,7 +100,8 @@ TEST(Scanner, CloseCodes) {
     EXPECT_TRUE(close("\x03", masked).empty());
     EXPECT_TRUE(close("\x03\xed", masked).empty());  // 1005 is never sent
     EXPECT_EQ(close("\x03\xe8", masked), std::vector<uint16_t>{1000});
-    EXPECT_EQ(close(close_payload(3999, std::string(120, 'r')), masked), std::vector<uint16_t>{3999});
+    EXPECT_EQ(close(close_payload(3999, std::string(120, 'r')), masked),
+              std::vector<uint16_t>{3999});
   }
 }
 
@@ -119,20 +122,21 @@ struct Bad {
 std::vector<Bad> bad_frames() {
   auto const reserved = [](uint8_t n) { return static_cast<Opcode>(n); };
   using namespace std::string_literals;
-  return {{frame("x", {.masked = false}), kProtocolError, "unmasked_frame"},
-          {frame("x", {.reserved = 1}), kProtocolError, "reserved_bits"},
-          {frame("x", {.reserved = 4}), kProtocolError, "reserved_bits"},
-          {frame("x", {.opcode = reserved(3)}), kProtocolError, "reserved_opcode"},
-          {frame("x", {.opcode = reserved(7)}), kProtocolError, "reserved_opcode"},
-          {frame("x", {.opcode = reserved(11)}), kProtocolError, "reserved_opcode"},
-          {frame("x", {.opcode = reserved(15)}), kProtocolError, "reserved_opcode"},
-          {frame("x", {.opcode = Opcode::ping, .fin = false}), kProtocolError, "fragmented_control"},
-          {header_of(126, {.opcode = Opcode::ping}), kProtocolError, "control_too_long"},
-          {frame("x", {.opcode = Opcode::continuation}), kProtocolError, "unexpected_continuation"},
-          {header_of(16'777'217), kTooBig, "message_too_big"},
-          {frame("\x03", {.opcode = Opcode::close}), kProtocolError, "bad_close_frame"},
-          {frame("\x03\xed", {.opcode = Opcode::close}), kProtocolError, "bad_close_frame"},
-          {"\x81\xfe\x00\x05"s, kProtocolError, "bad_frame_length"}};
+  return {
+      {frame("x", {.masked = false}), kProtocolError, "unmasked_frame"},
+      {frame("x", {.reserved = 1}), kProtocolError, "reserved_bits"},
+      {frame("x", {.reserved = 4}), kProtocolError, "reserved_bits"},
+      {frame("x", {.opcode = reserved(3)}), kProtocolError, "reserved_opcode"},
+      {frame("x", {.opcode = reserved(7)}), kProtocolError, "reserved_opcode"},
+      {frame("x", {.opcode = reserved(11)}), kProtocolError, "reserved_opcode"},
+      {frame("x", {.opcode = reserved(15)}), kProtocolError, "reserved_opcode"},
+      {frame("x", {.opcode = Opcode::ping, .fin = false}), kProtocolError, "fragmented_control"},
+      {header_of(126, {.opcode = Opcode::ping}), kProtocolError, "control_too_long"},
+      {frame("x", {.opcode = Opcode::continuation}), kProtocolError, "unexpected_continuation"},
+      {header_of(16'777'217), kTooBig, "message_too_big"},
+      {frame("\x03", {.opcode = Opcode::close}), kProtocolError, "bad_close_frame"},
+      {frame("\x03\xed", {.opcode = Opcode::close}), kProtocolError, "bad_close_frame"},
+      {"\x81\xfe\x00\x05"s, kProtocolError, "bad_frame_length"}};
 }
 
 TEST(Scanner, PassedIsWhatLiesBeforeTheOffendingFrame) {

@@ -80,7 +80,8 @@ inline std::vector<std::string> read_in_pieces(std::string_view stream,
     size_t const end = i < cuts.size() ? cuts[i] : stream.size();
     std::string piece(stream.substr(done, end - done));  // of its own, for sanitizers to guard
     done = end;
-    if (auto why = reader.consume(piece.data(), piece.size(), options.limits, &inflater, recorder)) {
+    if (auto why =
+            reader.consume(piece.data(), piece.size(), options.limits, &inflater, recorder)) {
       recorder.refuse(why);
       break;
     }
