@@ -10,9 +10,10 @@ using Wide = uint64_t __attribute__((vector_size(32)));
 
 constexpr uint64_t kHighBits = 0x8080808080808080;
 
-// Blocks of 128 bytes; returns the bits seen. Built twice; the loader picks by the CPU.
-__attribute__((target_clones("avx2", "default"))) uint64_t unmask_blocks(char* data, size_t blocks,
-                                                                         uint64_t key) {
+// Blocks of 128 bytes; returns the bits seen. Built twice, picked at start by the CPU. Not by
+// target_clones: its resolver runs before ThreadSanitizer is ready, and the program dies.
+inline __attribute__((always_inline)) uint64_t unmask_each(char* data, size_t blocks,
+                                                           uint64_t key) {
   Wide const wide = {key, key, key, key};
   Wide seen = {};
   for (size_t i = 0; i < blocks; ++i, data += 128) {
@@ -25,6 +26,20 @@ __attribute__((target_clones("avx2", "default"))) uint64_t unmask_blocks(char* d
     std::memcpy(data, words, sizeof words);
   }
   return seen[0] | seen[1] | seen[2] | seen[3];
+}
+
+#ifdef __x86_64__
+__attribute__((target("avx2"))) uint64_t unmask_avx2(char* data, size_t blocks, uint64_t key) {
+  return unmask_each(data, blocks, key);
+}
+bool const has_avx2 = __builtin_cpu_supports("avx2") != 0;
+#endif
+
+uint64_t unmask_blocks(char* data, size_t blocks, uint64_t key) {
+#ifdef __x86_64__
+  if (has_avx2) return unmask_avx2(data, blocks, key);
+#endif
+  return unmask_each(data, blocks, key);
 }
 
 }  // namespace
