@@ -28,6 +28,8 @@ class Observer {
   std::string const& address() const { return address_; }
   // Begins to answer.
   void serve(api::StatusFacts facts, api::ObserverSources sources);
+  // Reads the certificate files again, if there are any.
+  base::Status reload_tls() { return tls_ ? tls_->reload() : base::Status(); }
   // Null before serve().
   api::StatusBoard* board() { return board_.get(); }
 

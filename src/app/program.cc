@@ -298,6 +298,10 @@ void Program::reload(base::Result<Config> next) {
         {"reason", taken_over.error().what}});
     return;
   }
+  if (auto const certificate = observer_->reload_tls(); !certificate) {
+    log(Level::error, WSCOPE_SITE("program"), "observer keeps its old certificate",
+        {{"reason", certificate.error().what}});
+  }
   apply_levels(next->log);
   config_.gateway = next->gateway;
   config_.log.level = next->log.level;

@@ -252,6 +252,15 @@ RouteInstruments& LoopInstruments::route(uint16_t id, std::string_view text) {
   return *routes_[id];
 }
 
+void LoopInstruments::expect(uint16_t id, std::string_view text) {
+  (void)route(id, text);
+  families_.ws_handshakes.declare({text, "101"});
+  for (std::string_view code : {"1000", "1001", "1005", "1006"}) {
+    families_.ws_closes.declare({text, code, name_of(Initiator::client)});
+  }
+  families_.ws_closes.declare({text, "1012", name_of(Initiator::gateway)});
+}
+
 void LoopInstruments::error(ErrorKind kind) {
   auto const key = std::pair(std::string(kind.type), std::string(kind.code));
   auto found = errors_.find(key);

@@ -105,6 +105,8 @@ class LoopInstruments {
   LoopInstruments(Families& families, telemetry::Shard& shard);
 
   RouteInstruments& route(uint16_t id, std::string_view text);
+  // Makes what a known route will count exist at 0 before its first connection.
+  void expect(uint16_t id, std::string_view text);
   // Counts an error under its bounded names.
   void error(ErrorKind kind);
   void error_for_close(std::string_view type, uint16_t code);
