@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <string_view>
 
@@ -10,14 +11,22 @@ namespace wscope::base {
 // A W3C trace id: 16 bytes, all zero = none. `bytes` are in the order in which they are printed.
 struct TraceId {
   std::array<uint8_t, 16> bytes{};
-  bool valid() const { return bytes != std::array<uint8_t, 16>{}; }
+  bool valid() const {
+    uint64_t words[2];
+    std::memcpy(words, bytes.data(), sizeof words);
+    return (words[0] | words[1]) != 0;
+  }
   bool operator==(TraceId const&) const = default;
 };
 
 // A W3C span id: 8 bytes, all zero = none.
 struct SpanId {
   std::array<uint8_t, 8> bytes{};
-  bool valid() const { return bytes != std::array<uint8_t, 8>{}; }
+  bool valid() const {
+    uint64_t word;
+    std::memcpy(&word, bytes.data(), sizeof word);
+    return word != 0;
+  }
   bool operator==(SpanId const&) const = default;
 };
 

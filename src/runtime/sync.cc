@@ -20,7 +20,7 @@ void Thread::join() {
 }
 
 // Linux applies the nice value to the calling thread only, so `who` = 0 is right here.
-void Thread::lower_priority() { (void)::setpriority(PRIO_PROCESS, 0, 5); }
+void Thread::lower_priority(int nice) { (void)::setpriority(PRIO_PROCESS, 0, nice); }
 
 // Notified under the lock, so that the woken thread may destroy the signal at once.
 void Signal::raise() {

@@ -78,8 +78,8 @@ class Thread {
   Thread(std::string const& name, std::function<void()> body);
   void join();
   bool running() const { return thread_.joinable(); }
-  // Asks the scheduler to prefer other threads (nice +5) for the calling thread.
-  static void lower_priority();
+  // Asks the scheduler to prefer other threads to the calling one (its nice value).
+  static void lower_priority(int nice = 5);
 
  private:
   std::jthread thread_;

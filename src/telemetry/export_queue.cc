@@ -74,6 +74,14 @@ void ExportQueue::add_item(Item const& item, int64_t now_ns) {
 }
 
 void ExportQueue::add(SpanRecord const& record, int64_t now_ns) { add_item(record, now_ns); }
+void ExportQueue::add(std::span<SpanRecord const> records, int64_t now_ns) {
+  while (!records.empty() && spans_ < options_.queue_spans && bytes_ < options_.queue_bytes) {
+    add_item(records.front(), now_ns);
+    records = records.subspan(1);
+  }
+  if (!records.empty()) drop(SpanDrop::queue_full, records.size());
+}
+
 void ExportQueue::add(model::Span const& span, int64_t now_ns) { add_item(span, now_ns); }
 
 void ExportQueue::seal() {

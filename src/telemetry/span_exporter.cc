@@ -61,9 +61,7 @@ void SpanExporter::take(std::span<SpanRecord const> records) {
   // Spans of one batch a turn, so that the sender gets the lock in between.
   while (!records.empty()) {
     size_t const n = std::min(records.size(), options_.batch_spans);
-    queue_.with([&](ExportQueue& queue) {
-      for (SpanRecord const& record : records.first(n)) queue.add(record, now_ns);
-    });
+    queue_.with([&](ExportQueue& queue) { queue.add(records.first(n), now_ns); });
     if (n == options_.batch_spans) wake_.raise();
     records = records.subspan(n);
   }
@@ -78,7 +76,8 @@ std::string SpanExporter::last_error() const {
 }
 
 void SpanExporter::run() {
-  runtime::Thread::lower_priority();
+  // Messages come first: what can not be sent with the time that is left over is dropped and counted.
+  runtime::Thread::lower_priority(10);
   while (!stopping_.up()) {
     while (!stopping_.up() && send_one()) {
     }

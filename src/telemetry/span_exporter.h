@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -89,6 +90,7 @@ class ExportQueue {
   ExportQueue(ExporterOptions const& options, uint64_t seed);
 
   void add(SpanRecord const& record, int64_t now_ns);
+  void add(std::span<SpanRecord const> records, int64_t now_ns);
   void add(model::Span const& span, int64_t now_ns);
 
   // The batch to send now, moved out; nothing if none is due. After it finish() must be called.
