@@ -50,6 +50,8 @@ struct TraceConfig {
   std::string encoding = "protobuf";
   // Spans waiting for export; more are dropped and counted.
   uint64_t queue_max = 65'536;
+  // Message spans exported a second; more are dropped and counted. 0 = no bound.
+  uint64_t spans_per_second = 20'000;
 };
 
 // The loggers that the program has; `log.loggers` may name these.

@@ -95,6 +95,8 @@ Key const kKeys[] = {
      kEncodings},
     {"trace.queue", K::count, WSCOPE_FIELD(trace.queue_max), "spans waiting for export", 512,
      16'777'216},
+    {"trace.spans_per_second", K::count, WSCOPE_FIELD(trace.spans_per_second),
+     "message spans exported a second; 0 = no bound", 0, 10'000'000},
 };
 
 #undef WSCOPE_FIELD

@@ -99,6 +99,7 @@ base::Status Program::start_traces() {
                       .instance_id = base::Rng().uuid(),
                       .host_name = host};
   options.queue_spans = config_.trace.queue_max;
+  options.spans_per_second = config_.trace.spans_per_second;
   exporter_ = std::make_unique<telemetry::SpanExporter>(
       clock_, options, span_families_, registry_.shard("exporter"),
       [this, url = trace_url(config_.trace.otlp)](std::string const& body,

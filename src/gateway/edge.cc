@@ -147,6 +147,7 @@ void Edge::on_second() {
 
 void Edge::turn_end() {
   rooms.flush();
+  in.flush();
   telemetry.log.publish();
   telemetry.traces.publish();
 }

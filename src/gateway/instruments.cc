@@ -252,6 +252,30 @@ RouteInstruments& LoopInstruments::route(uint16_t id, std::string_view text) {
   return *routes_[id];
 }
 
+void RouteInstruments::flush() {
+  for (size_t d = 0; d < 2; ++d) {
+    for (size_t i = 0; i < 2; ++i) {
+      if (tally.messages[d][i] > 0) messages[d][i].add(tally.messages[d][i]);
+    }
+    for (size_t i = 0; i < 6; ++i) {
+      if (tally.frames[d][i] > 0) frames[d][i].add(tally.frames[d][i]);
+      if (tally.wire[d][i] > 0) wire_bytes[d][i].add(tally.wire[d][i]);
+      if (tally.payload[d][i] > 0) payload_bytes[d][i].add(tally.payload[d][i]);
+    }
+  }
+  tally = {};
+  touched = false;
+}
+
+void LoopInstruments::flush() {
+  for (RouteInstruments* route : touched_) route->flush();
+  touched_.clear();
+  // Requests before messages and both before errors are read: a scrape never sees an error of a
+  // request that is not there.
+  if (requests_ > 0) requests.add(std::exchange(requests_, 0));
+  if (messages_ > 0) messages.add(std::exchange(messages_, 0));
+}
+
 void LoopInstruments::expect(uint16_t id, std::string_view text) {
   (void)route(id, text);
   families_.ws_handshakes.declare({text, "101"});

@@ -74,8 +74,22 @@ class Families {
   telemetry::CounterFamily& ws_http_errors;        // error_type
 };
 
+// What one turn came to for one route, by direction and opcode. Plain numbers side by side: the cells
+// lie far apart, so they are visited once a turn and not once a read.
+struct RouteTally {
+  uint64_t messages[2][2] = {};
+  uint64_t frames[2][6] = {};
+  uint64_t payload[2][6] = {};
+  uint64_t wire[2][6] = {};
+};
+
 // What one loop adds to for one route: resolved once, then only added to.
 struct RouteInstruments {
+  RouteTally tally;
+  bool touched = false;  // the tally holds something
+  // Hands the tally to the cells and empties it.
+  void flush();
+
   telemetry::Gauge open;
   telemetry::Counter messages[2][2];  // direction; text, binary
   telemetry::Counter frames[2][6];    // direction; continuation, text, binary, close, ping, pong
@@ -119,6 +133,22 @@ class LoopInstruments {
 
   static constexpr std::array<int64_t, 9> kAgeEdgesS = {1, 5, 15, 30, 60, 300, 600, 1800, 3600};
 
+  // A route's tally, to be handed to the cells by flush().
+  RouteTally& tally(RouteInstruments& route) {
+    if (!route.touched) {
+      route.touched = true;
+      touched_.push_back(&route);
+    }
+    return route.tally;
+  }
+  // App-wide counts of this turn.
+  void add_messages(uint64_t processed, uint64_t received) {
+    messages_ += processed;
+    requests_ += received;
+  }
+  // Hands all tallies to the cells; once a turn.
+  void flush();
+
   telemetry::Gauge active;
   telemetry::Counter connections_opened;
   telemetry::Counter connections_closed;
@@ -137,6 +167,9 @@ class LoopInstruments {
   telemetry::Gauge queue_bytes;
 
  private:
+  std::vector<RouteInstruments*> touched_;
+  uint64_t messages_ = 0;
+  uint64_t requests_ = 0;
   Families& families_;
   telemetry::Shard& shard_;
   std::vector<std::unique_ptr<RouteInstruments>> routes_;

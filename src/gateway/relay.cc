@@ -181,24 +181,21 @@ void RelayConnection::account(Direction direction, Counter& counter) {
   size_t const d = index(direction);
   uint64_t const count = counter.messages[0] + counter.messages[1];
   uint64_t wire = 0;
+  RouteTally& tally = edge_.in.tally(route_);
   for (size_t i = 0; i < 6; ++i) {
-    if (counter.frames[i] > 0) route_.frames[d][i].add(counter.frames[i]);
-    if (counter.wire[i] == 0) continue;
     wire += counter.wire[i];
-    route_.wire_bytes[d][i].add(counter.wire[i]);
-    route_.payload_bytes[d][i].add(counter.data[i]);
+    tally.frames[d][i] += counter.frames[i];
+    tally.wire[d][i] += counter.wire[i];
+    tally.payload[d][i] += counter.data[i];
   }
   add_traffic(direction, count, wire);
   if (count == 0) return;
-  for (size_t i = 0; i < 2; ++i) {
-    if (counter.messages[i] > 0) route_.messages[d][i].add(counter.messages[i]);
-  }
+  for (size_t i = 0; i < 2; ++i) tally.messages[d][i] += counter.messages[i];
   if (counter.compressed > 0) in.compressed[d].add(counter.compressed);
   int64_t const spent = edge_.loop.read_now_ns() - edge_.loop.now_ns();
   in.relay_seconds[d].observe_n(static_cast<double>(spent) * 1e-9, count);
-  if (counter.count_app) in.messages.add(count);
+  in.add_messages(counter.count_app ? count : 0, direction == Direction::in ? count : 0);
   if (direction == Direction::in) {
-    in.requests.add(count);
     asked(static_cast<uint32_t>(count), spent);
     return;
   }
@@ -360,7 +357,7 @@ bool RelayConnection::say_close(Direction to, uint16_t code, std::string_view re
     frame.assign(header, n).append(payload);
     net::ws::apply_mask(frame.data() + n, payload.size(), mask);
   }
-  route_.frames[index(to)][frame_index(Opcode::close)].add();
+  ++edge_.in.tally(route_).frames[index(to)][frame_index(Opcode::close)];
   send(to, frame);
   return true;
 }

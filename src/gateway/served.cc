@@ -32,8 +32,13 @@ struct ServedConnection::Counts {
 };
 
 struct ServedConnection::Turn {
-  explicit Turn(Edge& edge) : sizes(edge.in.message_bytes, edge.in.ws_message_bytes[kIn]) {}
+  explicit Turn(Edge& edge)
+      : sizes(edge.in.message_bytes, edge.in.ws_message_bytes[kIn]),
+        counted(edge.shared.telemetry_on),
+        recorded(edge.message_lines() || edge.telemetry.traces.active()) {}
   SizeRun sizes;
+  bool counted;
+  bool recorded;  // each message leaves a line or a span
   Counts counts;
 };
 
@@ -126,6 +131,8 @@ void ServedConnection::handle(char* data, size_t n) {
   settle(turn);
   turn_ = nullptr;
   edge_.cork.clear();
+  // Lines are handed on while the cache still holds them.
+  if (turn.recorded) edge_.telemetry.log.publish();
   if (why && !dead_ && !closing_) {
     edge_.record_refusal(info(), why, messages(Direction::in) + 1, false);
     close(why.code, {why.code, Initiator::gateway, why.error_type});
@@ -141,24 +148,20 @@ void ServedConnection::settle(Turn& turn) {
   add_traffic(Direction::in, received, counts.wire[0] + counts.wire[1] + counts.control_wire);
   add_traffic(Direction::out, sent, counts.reply_wire[0] + counts.reply_wire[1]);
   if (!edge_.shared.telemetry_on || received == 0) return;
-  LoopInstruments& in = edge_.in;
-  in.messages.add(edge_.settings().config.count_outbound ? received + sent : received);
-  in.requests.add(received);
+  bool const both = edge_.settings().config.count_outbound;
+  edge_.in.add_messages(both ? received + sent : received, received);
+  RouteTally& tally = edge_.in.tally(route_);
   for (size_t kind : {0, 1}) {
-    if (counts.messages[kind] > 0) {
-      route_.messages[kIn][kind].add(counts.messages[kind]);
-      route_.frames[kIn][kind + 1].add(counts.messages[kind]);
-      route_.payload_bytes[kIn][kind + 1].add(counts.payload[kind]);
-      route_.wire_bytes[kIn][kind + 1].add(counts.wire[kind]);
-    }
-    if (counts.replies[kind] > 0) {
-      route_.messages[kOut][kind].add(counts.replies[kind]);
-      route_.frames[kOut][kind + 1].add(counts.replies[kind]);
-      route_.payload_bytes[kOut][kind + 1].add(counts.reply_payload[kind]);
-      route_.wire_bytes[kOut][kind + 1].add(counts.reply_wire[kind]);
-    }
+    tally.messages[kIn][kind] += counts.messages[kind];
+    tally.frames[kIn][kind + 1] += counts.messages[kind];
+    tally.payload[kIn][kind + 1] += counts.payload[kind];
+    tally.wire[kIn][kind + 1] += counts.wire[kind];
+    tally.messages[kOut][kind] += counts.replies[kind];
+    tally.frames[kOut][kind + 1] += counts.replies[kind];
+    tally.payload[kOut][kind + 1] += counts.reply_payload[kind];
+    tally.wire[kOut][kind + 1] += counts.reply_wire[kind];
   }
-  if (counts.frames > 0) route_.frames[kIn][0].add(counts.frames);
+  tally.frames[kIn][0] += counts.frames;
   if (received == counts.for_room) return;
   int64_t const spent = edge_.loop.read_now_ns() - edge_.loop.now_ns();
   edge_.finish_messages(edge_.spans, received - counts.for_room, spent);
@@ -171,9 +174,9 @@ bool ServedConnection::on_message(Message const& message) {
   turn.frames += message.frames - 1;
   turn.payload[kind] += message.payload.size();
   turn.wire[kind] += message.wire_bytes;
-  if (edge_.shared.telemetry_on) turn_->sizes.add(message.payload.size());
+  if (turn_->counted) turn_->sizes.add(message.payload.size());
   if (message.compressed) edge_.in.compressed[kIn].add();
-  if (edge_.message_lines() || edge_.telemetry.traces.active()) record(message, false);
+  if (turn_->recorded) record(message, false);
   if (room_ != nullptr) {
     ++turn.for_room;
     room_->publish(this, message.opcode, message.payload);
@@ -301,21 +304,22 @@ void ServedConnection::count_control(Direction direction, Opcode opcode, size_t 
   size_t const i = frame_index(opcode);
   size_t const wire = payload + (direction == Direction::in ? 6 : 2);
   if (direction == Direction::in) turn_->counts.control_wire += wire;
-  route_.frames[d][i].add();
-  route_.payload_bytes[d][i].add(payload);
-  route_.wire_bytes[d][i].add(wire);
+  RouteTally& tally = edge_.in.tally(route_);
+  ++tally.frames[d][i];
+  tally.payload[d][i] += payload;
+  tally.wire[d][i] += wire;
 }
 
 void ServedConnection::count_delivery(Talk const& talk) {
   route_.deliveries.add(talk.count());
-  if (edge_.settings().config.count_outbound) edge_.in.messages.add(talk.count());
+  if (edge_.settings().config.count_outbound) edge_.in.add_messages(talk.count(), 0);
+  RouteTally& tally = edge_.in.tally(route_);
+  auto const& wire = packs() ? talk.packed_wire : talk.plain_wire;
   for (size_t kind : {0, 1}) {
-    if (talk.messages[kind] == 0) continue;
-    route_.messages[kOut][kind].add(talk.messages[kind]);
-    route_.frames[kOut][kind + 1].add(talk.messages[kind]);
-    route_.payload_bytes[kOut][kind + 1].add(talk.payload[kind]);
-    route_.wire_bytes[kOut][kind + 1].add(packs() ? talk.packed_wire[kind]
-                                                  : talk.plain_wire[kind]);
+    tally.messages[kOut][kind] += talk.messages[kind];
+    tally.frames[kOut][kind + 1] += talk.messages[kind];
+    tally.payload[kOut][kind + 1] += talk.payload[kind];
+    tally.wire[kOut][kind + 1] += wire[kind];
   }
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cstdint>
@@ -42,18 +43,20 @@ class Ring {
   size_t waiting() const { return head_ - seen_tail_; }
   size_t slots() const { return mask_ + 1; }
 
-  // Calls take(span) for what is published, at most twice (the wrap), then frees the slots.
-  // Returns how many were taken.
+  // Calls take(span) for what is published, in runs of at most `run` (and cut at the wrap), and
+  // frees each run's slots as soon as it has been taken. Returns how many were taken.
   template <class Take>
-  size_t drain(Take&& take) {
-    uint64_t const tail = tail_.load(std::memory_order_relaxed);
+  size_t drain(Take&& take, size_t run = 4096) {
+    uint64_t tail = tail_.load(std::memory_order_relaxed);
     uint64_t const head = published_.load(std::memory_order_acquire);
     size_t const count = head - tail;
-    if (count == 0) return 0;
-    size_t const first = std::min<size_t>(count, mask_ + 1 - (tail & mask_));
-    take(std::span<T const>(&slots_[tail & mask_], first));
-    if (first < count) take(std::span<T const>(&slots_[0], count - first));
-    tail_.store(head, std::memory_order_release);
+    while (tail != head) {
+      size_t const whole = std::min<size_t>(head - tail, mask_ + 1 - (tail & mask_));
+      size_t const n = std::min(whole, run);
+      take(std::span<T const>(&slots_[tail & mask_], n));
+      tail += n;
+      tail_.store(tail, std::memory_order_release);
+    }
     return count;
   }
 
@@ -94,15 +97,24 @@ class ByteRing {
   size_t waiting() const { return head_ - seen_tail_; }
   size_t size() const { return size_; }
 
-  // Calls take(string_view) with all that is published, once, then frees it. Returns the bytes.
+  // Calls take(string_view) with what is published, whole lines of about `run` bytes at a time, and
+  // frees each run as soon as it has been taken. Returns the bytes.
   template <class Take>
-  size_t drain(Take&& take) {
-    uint64_t const tail = tail_.load(std::memory_order_relaxed);
+  size_t drain(Take&& take, size_t run = size_t{512} << 10) {
+    uint64_t tail = tail_.load(std::memory_order_relaxed);
     uint64_t const head = published_.load(std::memory_order_acquire);
-    if (head == tail) return 0;
-    take(std::string_view(memory_ + (tail & (size_ - 1)), head - tail));
-    tail_.store(head, std::memory_order_release);
-    return head - tail;
+    size_t const count = head - tail;
+    while (tail != head) {
+      std::string_view bytes(memory_ + (tail & (size_ - 1)), head - tail);
+      if (bytes.size() > run) {
+        size_t const end = bytes.rfind('\n', run - 1);
+        if (end != std::string_view::npos) bytes = bytes.substr(0, end + 1);
+      }
+      take(bytes);
+      tail += bytes.size();
+      tail_.store(tail, std::memory_order_release);
+    }
+    return count;
   }
 
  private:

@@ -52,12 +52,29 @@ std::optional<int64_t> parse_retry_after(std::string_view value, int64_t now_uni
 
 std::string_view span_drop_name(SpanDrop reason) {
   constexpr std::array<std::string_view, kSpanDrops> kNames = {
-      "ring_full", "queue_full", "rejected", "refused", "retries_exhausted", "shutdown"};
+      "ring_full", "queue_full", "rejected", "refused", "retries_exhausted", "shutdown",
+      "rate_limited"};
   return kNames[static_cast<size_t>(reason)];
 }
 
 ExportQueue::ExportQueue(ExporterOptions const& options, uint64_t seed)
-    : options_(options), encoder_(options.encoding, options.resource), rng_(seed) {}
+    : options_(options),
+      encoder_(options.encoding, options.resource),
+      rng_(seed),
+      allowance_(static_cast<double>(options.spans_per_second)) {}
+
+size_t ExportQueue::allowed(size_t wanted, int64_t now_ns) {
+  if (options_.spans_per_second == 0) return wanted;
+  if (allowance_ns_ >= 0) {
+    allowance_ += static_cast<double>(now_ns - allowance_ns_) * 1e-9 *
+                  static_cast<double>(options_.spans_per_second);
+    allowance_ = std::min(allowance_, static_cast<double>(options_.spans_per_second));
+  }
+  allowance_ns_ = now_ns;
+  size_t const granted = std::min(wanted, static_cast<size_t>(allowance_));
+  allowance_ -= static_cast<double>(granted);
+  return granted;
+}
 
 template <class Item>
 void ExportQueue::add_item(Item const& item, int64_t now_ns) {
@@ -75,6 +92,9 @@ void ExportQueue::add_item(Item const& item, int64_t now_ns) {
 
 void ExportQueue::add(SpanRecord const& record, int64_t now_ns) { add_item(record, now_ns); }
 void ExportQueue::add(std::span<SpanRecord const> records, int64_t now_ns) {
+  size_t const granted = allowed(records.size(), now_ns);
+  if (granted < records.size()) drop(SpanDrop::rate_limited, records.size() - granted);
+  records = records.first(granted);
   while (!records.empty() && spans_ < options_.queue_spans && bytes_ < options_.queue_bytes) {
     add_item(records.front(), now_ns);
     records = records.subspan(1);

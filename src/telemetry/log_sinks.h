@@ -82,6 +82,7 @@ class RotatingFileSink final : public LogSink {
   RotatingFileSink(base::Clock const& clock, Options options);
   base::Status reopen();
   void rotate();
+  void release();
   size_t write_run(std::string_view lines);
   void check_moved();
 
@@ -90,6 +91,8 @@ class RotatingFileSink final : public LogSink {
   int fd_ = -1;
   uint64_t size_ = 0;
   bool torn_ = false;  // the file ends within a line
+  bool reserved_ = false;  // blocks beyond the file's end have been asked for
+  int64_t rotated_ns_ = INT64_MIN / 2;
   int64_t retry_at_ns_ = 0;
   int64_t check_at_ns_ = 0;
 };

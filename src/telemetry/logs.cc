@@ -420,7 +420,7 @@ void LogShard::log_message_slowly(PreparedMessage const& prepared, MessageLine c
 
 void LogShard::publish() {
   ring_->publish();
-  if (since_wake_ <= ring_->size() / 4) return;
+  if (since_wake_ <= std::min(ring_->size() / 4, kWakeBytes)) return;
   since_wake_ = 0;
   wake_.raise();
 }

@@ -152,6 +152,9 @@ class LogShard {
  public:
   static constexpr size_t kLoopBytes = 8 << 20;
   static constexpr size_t kThreadBytes = 256 << 10;
+  // The collector is woken when so much waits, or a quarter of the ring: it then still finds the
+  // lines in the cache.
+  static constexpr size_t kWakeBytes = 512 << 10;
   // Text of one line (message, exception and extra fields together) is cut at this many bytes, and
   // the cut text says how many are missing.
   static constexpr size_t kLineTextMax = 32 << 10;

@@ -40,6 +40,9 @@ struct ExporterOptions {
   int64_t batch_ns = base::kSecond;  // the oldest span of an open batch waits at most this long
   size_t queue_spans = 256 << 10;
   size_t queue_bytes = 64 << 20;
+  // Message spans taken for export; more are dropped and counted, so that a flood of messages does
+  // not become a flood of exports. One unused second is saved. 0 = no bound.
+  size_t spans_per_second = 0;
   int64_t backoff_first_ns = base::kSecond;
   int64_t backoff_max_ns = 30 * base::kSecond;
   int64_t give_up_ns = 300 * base::kSecond;  // a batch is dropped this long after its first failure
@@ -52,9 +55,10 @@ enum class SpanDrop : uint8_t {
   rejected,
   refused,
   retries_exhausted,
-  shutdown
+  shutdown,
+  rate_limited
 };
-inline constexpr size_t kSpanDrops = 6;
+inline constexpr size_t kSpanDrops = 7;
 // The label value: "ring_full", ….
 std::string_view span_drop_name(SpanDrop reason);
 
@@ -113,6 +117,7 @@ class ExportQueue {
   template <class Item>
   void add_item(Item const& item, int64_t now_ns);
   void seal();
+  size_t allowed(size_t wanted, int64_t now_ns);
   void drop(SpanDrop reason, uint64_t n);
   void retry(Batch batch, HttpOutcome const& outcome, int64_t now_ns, int64_t now_unix_ns);
 
@@ -123,6 +128,8 @@ class ExportQueue {
   std::deque<Batch> sealed_;
   size_t spans_ = 0;  // in open_ and sealed_
   size_t bytes_ = 0;
+  double allowance_;  // message spans that may still be taken
+  int64_t allowance_ns_ = -1;
   int64_t not_before_ns_ = 0;
   Counts counts_;
 };

@@ -106,7 +106,7 @@ void TraceShard::publish() {
     waiting_.pop_back();
   }
   ring_.publish();
-  if (since_wake_ <= ring_.slots() / 4) return;
+  if (since_wake_ <= std::min(ring_.slots() / 4, kWakeRecords)) return;
   since_wake_ = 0;
   wake_.raise();
 }
