@@ -52,6 +52,7 @@ Edge::Edge(runtime::Loop& loop_in, Shared& shared_in, LoopTelemetry telemetry_in
       prepared_(*shared.loggers, telemetry::kLogMessage, Level::debug,
                 {"connection", "record_message", __LINE__}, "message") {
   spans.reserve(1024);
+  in.expect(kRouteOtherId, kRouteOther);
   if (settings_->upstream == nullptr) {
     for (std::string_view target : {"/ws/room", "/echo"}) {
       uint16_t const id = routes.id_of(target);

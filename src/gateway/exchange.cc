@@ -26,6 +26,16 @@ bool hop_by_hop(std::string_view name) {
   return false;
 }
 
+// What a backend's path ends in: by custom the room, "/ws/chat/lobby/". Empty if there is one part
+// only.
+std::string_view last_part(std::string_view target) {
+  std::string_view path = target.substr(0, target.find('?'));
+  if (path.ends_with('/')) path.remove_suffix(1);
+  size_t const slash = path.rfind('/');
+  return slash == std::string_view::npos || slash == 0 ? std::string_view()
+                                                       : path.substr(slash + 1, Rooms::kNameMax);
+}
+
 double seconds_since(Edge const& edge, int64_t start_ns) {
   return static_cast<double>(edge.loop.read_now_ns() - start_ns) * 1e-9;
 }
@@ -333,11 +343,12 @@ void Exchange::upgraded(net::ResponseHead const& head, std::string_view raw,
   RequestFacts& facts = request_.facts;
   uint16_t const route = edge_.routes.id_of(facts.target);
   facts.session = edge_.shared.sessions.open(facts.session_key, facts.start_unix_ns);
-  OpenFacts open = make_open_facts(edge_, facts, route, {});
+  OpenFacts open = make_open_facts(edge_, facts, route, last_part(facts.target));
   std::string const protocol(head.find("sec-websocket-protocol"));
   open.subprotocol = protocol;
   open.backend = settings_->upstream->text;
   session_text_ = open.info->session_id();
+  room_text_ = open.info->room();
   account(101, {});
   cancel();
   std::string answer(raw.substr(0, raw.size() - 2));
@@ -461,6 +472,7 @@ void Exchange::account(int status, std::string_view error_type) {
                         .path = facts.target,
                         .correlation_id = facts.correlation_id,
                         .session_id = session_text_,
+                        .room = room_text_,
                         .client = facts.client,
                         .user_agent = facts.user_agent,
                         .host = facts.host,

@@ -84,6 +84,7 @@ class Exchange final : public runtime::Pollable, public runtime::Timer {
   Backlog to_client_;
   Backlog to_backend_;
   std::string session_text_;  // of an accepted handshake
+  std::string room_text_;
   std::string answer_;  // an answer's head that spans reads
   net::BodyScanner request_body_;
   net::BodyScanner answer_body_;

@@ -2,6 +2,7 @@
 
 #include <charconv>
 
+#include "gateway/routes.h"
 #include "net/http_head.h"
 
 namespace wscope::gateway {
@@ -144,6 +145,9 @@ Families::Families(Registry& r)
       ws_http_errors(counter(r, "ws_http_relay_errors_total", "Plain HTTP requests that failed.",
                              {"error_type"})) {
   for (ErrorKind const& kind : known_errors()) errors.declare({kind.type, kind.code});
+  for (std::string_view status : {"200", "404", "502", "504"}) {
+    http_requests.declare({"GET", kRouteOther, status});
+  }
   for (std::string_view type : {"backend_unreachable", "backend_timeout", "backend_closed",
                                 "bad_response"}) {
     ws_http_errors.declare({type});
