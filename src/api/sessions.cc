@@ -1,7 +1,6 @@
 #include "api/sessions.h"
 
 #include <memory>
-
 #include <utility>
 
 #include "api/envelope.h"
@@ -51,8 +50,8 @@ void sessions(net::Request const& request, SessionSource const& source,
     return;
   }
   source(paging->offset, paging->limit,
-         [done = std::move(done), limit = paging->limit, offset = paging->offset](
-             SessionPage const& page) { done(answer(page, offset, limit)); });
+         [done = std::move(done), limit = paging->limit,
+          offset = paging->offset](SessionPage const& page) { done(answer(page, offset, limit)); });
 }
 
 void add_sessions(net::HttpServer& server, SessionSource source) {

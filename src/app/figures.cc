@@ -21,8 +21,8 @@ std::vector<double> processing_bounds(telemetry::Registry& registry) {
 uint64_t total(FamilySnapshot const& family, std::string_view label = {},
                std::string_view value = {}) {
   auto const& labels = family.info->labels;
-  auto const at = static_cast<size_t>(std::find(labels.begin(), labels.end(), label) -
-                                      labels.begin());
+  auto const at =
+      static_cast<size_t>(std::find(labels.begin(), labels.end(), label) - labels.begin());
   uint64_t sum = 0;
   for (auto const& child : family.children) {
     if (label.empty() || (at < labels.size() && child.info->values[at] == value)) {
@@ -88,10 +88,8 @@ api::StatusSample Figures::second(int64_t unix_ns, bool good, uint64_t open, uin
   if (lines_lost > 0) sample.dropped.emplace_back("log lines", lines_lost);
   if (spans_lost > 0) sample.dropped.emplace_back("spans", spans_lost);
   rates_.uptime().second(unix_ns, good);
-  rates_.second({.messages = messages,
-                 .errors = sample.errors,
-                 .response_buckets = buckets,
-                 .good = good});
+  rates_.second(
+      {.messages = messages, .errors = sample.errors, .response_buckets = buckets, .good = good});
   gateway::ProcessSample const process = process_.sample(clock_.steady_ns());
   sample.p95_s = rates_.response_time_p95();
   sample.memory_bytes = process.memory_bytes;

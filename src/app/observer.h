@@ -14,8 +14,8 @@
 
 namespace wscope::app {
 
-// The page, the API and /metrics on a loop and thread of their own, so that a scrape never stands in
-// the way of a message.
+// The page, the API and /metrics on a loop and thread of their own, so that a scrape never stands
+// in the way of a message.
 //
 // Thread: main; `board` is fed by the collector.
 class Observer {

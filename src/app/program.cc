@@ -88,12 +88,13 @@ base::Status Program::start_traces() {
   span_families_ = families;
   if (config_.trace.otlp.empty() || !config_.telemetry) return {};
   otlp_client_ = std::make_unique<net::HttpClient>(
-      clock_, net::HttpClientOptions{.ca_file = config_.trace.ca, .proxy = "", .user_agent = "wscope"});
+      clock_,
+      net::HttpClientOptions{.ca_file = config_.trace.ca, .proxy = "", .user_agent = "wscope"});
   char host[256] = "";
   (void)::gethostname(host, sizeof host - 1);
   telemetry::ExporterOptions options;
-  options.encoding = config_.trace.encoding == "json" ? telemetry::Encoding::json
-                                                      : telemetry::Encoding::protobuf;
+  options.encoding =
+      config_.trace.encoding == "json" ? telemetry::Encoding::json : telemetry::Encoding::protobuf;
   options.resource = {.service_name = "wscope",
                       .service_version = std::string(version()),
                       .instance_id = base::Rng().uuid(),
@@ -180,12 +181,11 @@ base::Status Program::start_observer() {
   observer_->serve(std::move(facts), sources());
   observer_->board()->push(std::move(first));
   telemetry::Shard& shard = registry_.shard("collector figures");
-  auto const sessions = registry_.histogram(
-      {.name = "wscope_collector_second_seconds",
-       .help = "What the once-a-second figures cost.",
-       .unit = "seconds",
-       .labels = {}},
-      {.bounds = {0.0001, 0.001, 0.01, 0.1, 1}});
+  auto const sessions = registry_.histogram({.name = "wscope_collector_second_seconds",
+                                             .help = "What the once-a-second figures cost.",
+                                             .unit = "seconds",
+                                             .labels = {}},
+                                            {.bounds = {0.0001, 0.001, 0.01, 0.1, 1}});
   if (!sessions) return std::unexpected(sessions.error());
   session_seconds_ = gateway_->session_histogram(shard);
   auto cost = (*sessions)->on(shard);
@@ -236,17 +236,19 @@ api::ObserverSources Program::sources() {
   s.loggers.set = [this](std::string_view name, std::string_view text) -> base::Status {
     auto const level = telemetry::parse_level(text);
     if (!level) {
-      return base::fail(base::Errc::invalid, "level: expected DEBUG, INFO, WARNING, ERROR or "
-                                             "CRITICAL, found '" + std::string(text) + "'");
+      return base::fail(base::Errc::invalid,
+                        "level: expected DEBUG, INFO, WARNING, ERROR or "
+                        "CRITICAL, found '" +
+                            std::string(text) + "'");
     }
     return loggers_.set_level(name, *level);
   };
   s.config = [this] { return to_yaml(config_); };
   s.sessions = [this](size_t offset, size_t limit, api::SessionDone const& done) {
-    gateway_->rows(kRowsMax, [this, offset, limit, done](
-                                 std::vector<gateway::ConnectionRow> const& rows) {
-      done(session_page(rows, gateway_->session_rows(kRowsMax), offset, limit));
-    });
+    gateway_->rows(kRowsMax,
+                   [this, offset, limit, done](std::vector<gateway::ConnectionRow> const& rows) {
+                     done(session_page(rows, gateway_->session_rows(kRowsMax), offset, limit));
+                   });
   };
   return s;
 }
@@ -275,7 +277,8 @@ void Program::say_where() const {
                                   ? "built-in rooms and echo: ws" + scheme + edge_address_ +
                                         "/ws/{room}, ws" + scheme + edge_address_ + "/echo"
                                   : "http" + scheme + edge_address_ + " -> " +
-                                        config_.gateway.upstream + " (WebSocket and HTTP, all paths)";
+                                        config_.gateway.upstream +
+                                        " (WebSocket and HTTP, all paths)";
   std::string const web =
       (config_.observer.tls.enabled() ? "https://" : "http://") + observer_->address();
   std::string const file = config_.log_path();
@@ -290,13 +293,12 @@ void Program::say_where() const {
 
 void Program::reload(base::Result<Config> next) {
   base::Status const taken_over =
-      next ? gateway_->reload(next->gateway)
-           : base::Status(std::unexpected(next.error()));
+      next ? gateway_->reload(next->gateway) : base::Status(std::unexpected(next.error()));
   if (!taken_over) {
     std::fprintf(stderr, "wscope: reload refused, the old configuration stays:\n%s\n",
                  taken_over.error().what.c_str());
-    log(Level::error, WSCOPE_SITE("program"), "reload refused, the old configuration stays", {
-        {"reason", taken_over.error().what}});
+    log(Level::error, WSCOPE_SITE("program"), "reload refused, the old configuration stays",
+        {{"reason", taken_over.error().what}});
     return;
   }
   if (auto const certificate = observer_->reload_tls(); !certificate) {

@@ -11,9 +11,9 @@ namespace wscope::base {
 // Returns not_found, over_limit (the file is larger), or io; each names the path.
 Result<std::string> read_file(std::string const& path, size_t bytes_max = 64 << 20);
 
-// Replaces `path` by `content` so that a reader or a crash sees the old file or the new one, never a
-// part: written beside it, synced, renamed, and the folder synced.
-// Returns io and leaves the old file as it was.
+// Replaces `path` by `content` so that a reader or a crash sees the old file or the new one, never
+// a part: written beside it, synced, renamed, and the folder synced. Returns io and leaves the old
+// file as it was.
 Status write_file_atomic(std::string const& path, std::string_view content);
 
 // Makes `path` and its parents. Returns io, or exists where a file is in the way.

@@ -7,8 +7,8 @@
 namespace wscope::base {
 
 // Appends `text` as a JSON string with its quotes. Control characters, quotes and backslashes are
-// escaped; U+2028, U+2029 and DEL too, so that one value stays one line in any viewer; bytes that are
-// not UTF-8 become U+FFFD each.
+// escaped; U+2028, U+2029 and DEL too, so that one value stays one line in any viewer; bytes that
+// are not UTF-8 become U+FFFD each.
 void append_json_string(std::string& out, std::string_view text);
 
 // Writes JSON by appending to a string that the caller owns. Commas are set by the writer; nesting

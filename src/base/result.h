@@ -49,14 +49,14 @@ std::unexpected<Error> fail_errno(std::string const& doing);
   auto var = std::move(*var##_result)
 
 // WSCOPE_TRY_STATUS(expr): the same for a Status.
-#define WSCOPE_TRY_STATUS(expr)                                          \
-  do {                                                                   \
-    if (auto wscope_status_ = (expr); !wscope_status_)                   \
-      return std::unexpected(std::move(wscope_status_.error()));         \
+#define WSCOPE_TRY_STATUS(expr)                                  \
+  do {                                                           \
+    if (auto wscope_status_ = (expr); !wscope_status_)           \
+      return std::unexpected(std::move(wscope_status_.error())); \
   } while (false)
 
 // A broken promise of our own code: stop now, in every build type.
-#define WSCOPE_CHECK(cond)                                                                      \
-  ((cond) ? (void)0                                                                             \
+#define WSCOPE_CHECK(cond)                                                                 \
+  ((cond) ? (void)0                                                                        \
           : (std::fprintf(stderr, "%s:%d: check failed: %s\n", __FILE__, __LINE__, #cond), \
              std::abort()))

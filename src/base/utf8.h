@@ -6,8 +6,8 @@
 
 namespace wscope::base {
 
-// The length of the well-formed UTF-8 sequence that `text` starts with (RFC 3629: no overlong forms,
-// no surrogates, nothing above U+10FFFF); 0 if it starts with none.
+// The length of the well-formed UTF-8 sequence that `text` starts with (RFC 3629: no overlong
+// forms, no surrogates, nothing above U+10FFFF); 0 if it starts with none.
 size_t utf8_sequence_length(std::string_view text);
 
 // Checks UTF-8 as it arrives, in pieces of any size, and fails at the first byte that can not
@@ -24,8 +24,8 @@ class Utf8Checker {
 
  private:
   bool step(unsigned char c);
-  uint8_t need_ = 0;      // continuation bytes still to come
-  uint8_t low_ = 0x80;    // bounds of the next one
+  uint8_t need_ = 0;    // continuation bytes still to come
+  uint8_t low_ = 0x80;  // bounds of the next one
   uint8_t high_ = 0xbf;
   bool failed_ = false;
 };

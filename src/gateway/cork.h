@@ -9,8 +9,9 @@
 
 namespace wscope::gateway {
 
-// Gathers what is written to one connection while a read of it is handled, so that all replies leave
-// in one call. One for a loop: only the connection at work uses it, and empties it before it returns.
+// Gathers what is written to one connection while a read of it is handled, so that all replies
+// leave in one call. One for a loop: only the connection at work uses it, and empties it before it
+// returns.
 //
 // Thread: loop.
 class Cork {

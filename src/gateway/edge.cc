@@ -154,8 +154,8 @@ void Edge::turn_end() {
 }
 
 void Edge::log(Level level, telemetry::LogSite const& site, std::string_view message,
-               telemetry::LogContext const& context,
-               std::span<telemetry::LogField const> fields, telemetry::LoggerId logger) {
+               telemetry::LogContext const& context, std::span<telemetry::LogField const> fields,
+               telemetry::LoggerId logger) {
   if (!shared.telemetry_on) return;
   telemetry.log.log(logger, level, site, loop.unix_ns(), message, context, fields);
 }
@@ -201,8 +201,7 @@ bool Edge::finish_span(SpanRecord& record, int64_t spent_ns) {
   bool const drawn = (record.flags & kDrawn) != 0;
   bool const failed = record.error != telemetry::SpanError::none;
   if (!telemetry.traces.keep(drawn, spent_ns, failed)) return false;
-  record.flags =
-      static_cast<uint8_t>((record.flags & ~kDrawn) | (drawn ? 0 : SpanRecord::kKept));
+  record.flags = static_cast<uint8_t>((record.flags & ~kDrawn) | (drawn ? 0 : SpanRecord::kKept));
   record.set_duration_ns(spent_ns);
   telemetry.traces.record(record);
   return true;
@@ -215,8 +214,7 @@ void Edge::finish_messages(std::vector<SpanRecord>& records, uint64_t count, int
     if (!finish_span(record, spent_ns) || exemplar || count == 0) continue;
     exemplar = true;
     --count;
-    in.processing_seconds.observe_with_exemplar(seconds, record.trace, record.span,
-                                                loop.unix_ns());
+    in.processing_seconds.observe_with_exemplar(seconds, record.trace, record.span, loop.unix_ns());
   }
   if (count > 0) in.processing_seconds.observe_n(seconds, count);
   records.clear();
@@ -235,16 +233,23 @@ void Edge::record_refusal(model::ConnectionInfo const& connection, net::ws::Viol
               .compressed = false,
               .outbound = outbound});
   switch (why.code) {
-    case net::ws::kInvalidPayload: record.error = telemetry::SpanError::invalid_utf8; break;
-    case net::ws::kTooBig: record.error = telemetry::SpanError::message_too_big; break;
-    case net::ws::kPolicy: record.error = telemetry::SpanError::policy_violation; break;
-    default: record.error = telemetry::SpanError::protocol_error; break;
+    case net::ws::kInvalidPayload:
+      record.error = telemetry::SpanError::invalid_utf8;
+      break;
+    case net::ws::kTooBig:
+      record.error = telemetry::SpanError::message_too_big;
+      break;
+    case net::ws::kPolicy:
+      record.error = telemetry::SpanError::policy_violation;
+      break;
+    default:
+      record.error = telemetry::SpanError::protocol_error;
+      break;
   }
   (void)finish_span(record, loop.read_now_ns() - loop.now_ns());
 }
 
-void Edge::publish_to_peers(std::string const& room, std::string const& frames,
-                            Talk const& talk) {
+void Edge::publish_to_peers(std::string const& room, std::string const& frames, Talk const& talk) {
   auto const shared_frames = std::make_shared<std::string const>(frames);
   for (Edge* peer : peers_) {
     peer->loop.post([peer, room, shared_frames, talk] {

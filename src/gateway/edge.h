@@ -32,15 +32,15 @@ class Handshake;
 // Where relayed connections go; fixed for the life of a configuration.
 struct Upstream {
   net::Address address;
-  std::string host;  // for SNI and verification
-  std::string text;  // "127.0.0.1:8000"
+  std::string host;                      // for SNI and verification
+  std::string text;                      // "127.0.0.1:8000"
   std::unique_ptr<net::TlsContext> tls;  // null = plain
 };
 
 // What one version of the configuration comes to: shared by all loops, replaced whole by a reload.
 struct Settings {
   Config config;
-  std::unique_ptr<Upstream> upstream;          // null = the built-in service
+  std::unique_ptr<Upstream> upstream;  // null = the built-in service
   net::ws::ReadLimits limits;
   net::HeadLimits head_limits;
 };
@@ -56,7 +56,9 @@ struct Totals {
 struct Shared {
   Shared(telemetry::Registry& registry, std::shared_ptr<Settings const> first,
          std::span<std::string_view const> known_routes)
-      : families(registry), settings(std::move(first)), routes(known_routes),
+      : families(registry),
+        settings(std::move(first)),
+        routes(known_routes),
         sessions(settings.get()->config.session.grace_ns) {}
   Families families;
   runtime::Published<Settings> settings;
@@ -164,9 +166,9 @@ class Edge final : public runtime::Pollable {
   net::ws::Deflater deflater;
   Cork cork;
   Rooms rooms;
-  std::unique_ptr<char[]> read_buffer;  // kReadBytes, shared by all reads of the loop
+  std::unique_ptr<char[]> read_buffer;       // kReadBytes, shared by all reads of the loop
   std::vector<telemetry::SpanRecord> spans;  // of the read being handled
-  net::RequestHead head;                // scratch, for its capacity
+  net::RequestHead head;                     // scratch, for its capacity
 
  private:
   class Resume;

@@ -20,7 +20,8 @@ constexpr size_t kHeldMax = 256 << 10;
 
 // Fields of an answer that the gateway sets itself, or that end at it (RFC 9110, section 7.6.1).
 bool hop_by_hop(std::string_view name) {
-  for (std::string_view own : {"connection", "keep-alive", "proxy-connection", "x-correlation-id"}) {
+  for (std::string_view own :
+       {"connection", "keep-alive", "proxy-connection", "x-correlation-id"}) {
     if (base::equals_ignoring_case(name, own)) return true;
   }
   return false;
@@ -84,8 +85,7 @@ Exchange::~Exchange() {
 
 void Exchange::start(Edge& edge, net::Transport&& client, runtime::Pollable& watched,
                      ExchangeRequest&& request) {
-  auto owned =
-      std::unique_ptr<Exchange>(new Exchange(edge, std::move(client), std::move(request)));
+  auto owned = std::unique_ptr<Exchange>(new Exchange(edge, std::move(client), std::move(request)));
   Exchange& self = *owned.release();  // owned by the loop: see destroy()
   edge.loop.remove(self.client_.fd(), watched);
   if (!edge.loop.add(self.client_.fd(), 0, self)) {
@@ -116,7 +116,8 @@ void Exchange::connect() {
     return;
   }
   Upstream const& upstream = *settings_->upstream;
-  backend_ = net::Transport(*fd, upstream.tls ? upstream.tls->connect(*fd, upstream.host) : nullptr);
+  backend_ =
+      net::Transport(*fd, upstream.tls ? upstream.tls->connect(*fd, upstream.host) : nullptr);
   edge_.loop.arm(*this, settings_->config.connect_timeout_ns);
   backend_events_ = EPOLLOUT;
   if (!edge_.loop.add(*fd, EPOLLOUT, side_)) fail(502, "backend_unreachable", "no descriptor");
@@ -282,9 +283,14 @@ void Exchange::backend_bytes(std::string_view bytes) {
     net::ResponseHead head;
     net::HeadError error;
     switch (net::parse_response(bytes, settings_->head_limits, head, error)) {
-      case net::HeadState::bad: fail(502, "bad_response", error.what); return;
-      case net::HeadState::need_more: answer_ = std::string(bytes); return;
-      case net::HeadState::complete: break;
+      case net::HeadState::bad:
+        fail(502, "bad_response", error.what);
+        return;
+      case net::HeadState::need_more:
+        answer_ = std::string(bytes);
+        return;
+      case net::HeadState::complete:
+        break;
     }
     std::string_view const raw = bytes.substr(0, head.bytes);
     bytes.remove_prefix(head.bytes);
@@ -358,8 +364,7 @@ void Exchange::upgraded(net::ResponseHead const& head, std::string_view raw,
   edge_.loop.remove(backend_.fd(), side_);
   counted_ = false;
   dead_ = true;
-  RelayConnection::start(edge_, settings_, std::move(client_), std::move(backend_),
-                         std::move(open),
+  RelayConnection::start(edge_, settings_, std::move(client_), std::move(backend_), std::move(open),
                          {.answer = answer,
                           .from_client = request_.early,
                           .from_backend = std::string(after),
@@ -491,13 +496,13 @@ void Exchange::log_request(std::string_view endpoint, int status, std::string_vi
                                       .connection_id = {},
                                       .trace_id = facts.trace.trace,
                                       .span_id = facts.trace.server};
-  LogField const fields[] = {{"endpoint", endpoint},
-                             {"method", method_label(facts.method)},
-                             {"status", int64_t{status}},
-                             {"response_time", seconds_since(edge_, facts.start_ns)},
-                             {"error_type", error_type},
-                             {"client", facts.client}};
-  Level const level = !error_type.empty() ? Level::error : status >= 500 ? Level::warning : Level::info;
+  LogField const fields[] = {
+      {"endpoint", endpoint},      {"method", method_label(facts.method)},
+      {"status", int64_t{status}}, {"response_time", seconds_since(edge_, facts.start_ns)},
+      {"error_type", error_type},  {"client", facts.client}};
+  Level const level = !error_type.empty() ? Level::error
+                      : status >= 500     ? Level::warning
+                                          : Level::info;
   edge_.log(level, WSCOPE_SITE("exchange"), "request", context, fields, telemetry::kLogHttp);
 }
 

@@ -27,10 +27,10 @@ struct ExchangeRequest {
   net::Transport backend;  // an idle connection to use, or none
 };
 
-// One request and its answer between a client and the backend: connect, pass the head and the bodies
-// in both directions with back pressure, read the answer's head. A handshake that is answered with 101
-// becomes a RelayConnection; anything else is relayed as HTTP, and the client may ask again.
-// Backend not there: 502 at once; no answer in time: 504.
+// One request and its answer between a client and the backend: connect, pass the head and the
+// bodies in both directions with back pressure, read the answer's head. A handshake that is
+// answered with 101 becomes a RelayConnection; anything else is relayed as HTTP, and the client may
+// ask again. Backend not there: 502 at once; no answer in time: 504.
 //
 // Thread: loop. Owned by the loop.
 class Exchange final : public runtime::Pollable, public runtime::Timer {

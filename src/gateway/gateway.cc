@@ -80,9 +80,10 @@ base::Result<std::unique_ptr<Gateway>> Gateway::make(base::Clock const& clock, C
   WSCOPE_TRY(settings, settings_of(std::move(config)));
   auto gateway = std::unique_ptr<Gateway>(new Gateway(options));
   bool const served = settings->upstream == nullptr;
-  gateway->shared_ = std::make_unique<Shared>(
-      registry, settings,
-      served ? std::span<std::string_view const>(kServedRoutes) : std::span<std::string_view const>());
+  gateway->shared_ =
+      std::make_unique<Shared>(registry, settings,
+                               served ? std::span<std::string_view const>(kServedRoutes)
+                                      : std::span<std::string_view const>());
   Shared& shared = *gateway->shared_;
   shared.tls = std::move(tls);
   shared.loggers = &loggers;
@@ -92,13 +93,15 @@ base::Result<std::unique_ptr<Gateway>> Gateway::make(base::Clock const& clock, C
        .help = "Sessions connected or within their grace time.",
        .unit = "",
        .labels = {}},
-      [&shared] { return static_cast<double>(shared.sessions.count() + shared.totals.keyless.read()); });
+      [&shared] {
+        return static_cast<double>(shared.sessions.count() + shared.totals.keyless.read());
+      });
   WSCOPE_CHECK(sessions.has_value());
   std::vector<Edge*> edges;
   for (LoopWriters& writer : writers) {
     auto lane = std::make_unique<Lane>(clock);
-    lane->edge = std::make_unique<Edge>(
-        lane->loop, shared, LoopTelemetry{writer.metrics, writer.log, writer.traces});
+    lane->edge = std::make_unique<Edge>(lane->loop, shared,
+                                        LoopTelemetry{writer.metrics, writer.log, writer.traces});
     edges.push_back(lane->edge.get());
     gateway->edges_.push_back(std::move(lane));
   }
@@ -135,9 +138,9 @@ base::Result<std::string> Gateway::start() {
 base::Status Gateway::reload(Config config) {
   auto const now = shared_->settings.get();
   if (config.listen != now->config.listen) {
-    return base::fail(base::Errc::invalid,
-                      "gateway.listen: can not change while running (" + now->config.listen +
-                          " to " + config.listen + "); restart to move it");
+    return base::fail(base::Errc::invalid, "gateway.listen: can not change while running (" +
+                                               now->config.listen + " to " + config.listen +
+                                               "); restart to move it");
   }
   WSCOPE_TRY(next, settings_of(std::move(config)));
   if (shared_->tls) WSCOPE_TRY_STATUS(shared_->tls->reload());
@@ -204,23 +207,21 @@ void Gateway::rows(size_t limit, std::function<void(std::vector<ConnectionRow>)>
     std::vector<ConnectionRow> rows;
     size_t left;
   };
-  auto gathering = std::make_shared<runtime::Guarded<Gathering>>(
-      Gathering{{}, edges_.size()});
+  auto gathering = std::make_shared<runtime::Guarded<Gathering>>(Gathering{{}, edges_.size()});
   for (auto& lane : edges_) {
-    bool const posted =
-        lane->loop.post([edge = lane->edge.get(), limit, gathering, done] {
-          std::vector<ConnectionRow> rows;
-          edge->open().each([&](OpenConnection& connection) {
-            if (rows.size() < limit) rows.push_back(connection.row());
-          });
-          auto all = gathering->with([&](Gathering& g) {
-            for (auto& row : rows) {
-              if (g.rows.size() < limit) g.rows.push_back(std::move(row));
-            }
-            return --g.left == 0 ? std::optional(std::move(g.rows)) : std::nullopt;
-          });
-          if (all) done(std::move(*all));
-        });
+    bool const posted = lane->loop.post([edge = lane->edge.get(), limit, gathering, done] {
+      std::vector<ConnectionRow> rows;
+      edge->open().each([&](OpenConnection& connection) {
+        if (rows.size() < limit) rows.push_back(connection.row());
+      });
+      auto all = gathering->with([&](Gathering& g) {
+        for (auto& row : rows) {
+          if (g.rows.size() < limit) g.rows.push_back(std::move(row));
+        }
+        return --g.left == 0 ? std::optional(std::move(g.rows)) : std::nullopt;
+      });
+      if (all) done(std::move(*all));
+    });
     if (!posted) {
       auto all = gathering->with([](Gathering& g) {
         return --g.left == 0 ? std::optional(std::move(g.rows)) : std::nullopt;

@@ -35,7 +35,8 @@ std::string_view room_of(std::string_view path) {
 // "[::1]:80" and "name:80" without the port.
 std::string_view without_port(std::string_view host) {
   size_t const colon = host.rfind(':');
-  bool const port = colon != std::string_view::npos && host.find(']', colon) == std::string_view::npos;
+  bool const port =
+      colon != std::string_view::npos && host.find(']', colon) == std::string_view::npos;
   return port ? host.substr(0, colon) : host;
 }
 
@@ -45,19 +46,32 @@ std::string_view path_of(std::string_view target) { return target.substr(0, targ
 
 std::string_view reason_phrase(int status) {
   switch (status) {
-    case 200: return "OK";
-    case 400: return "Bad Request";
-    case 404: return "Not Found";
-    case 405: return "Method Not Allowed";
-    case 408: return "Request Timeout";
-    case 426: return "Upgrade Required";
-    case 431: return "Request Header Fields Too Large";
-    case 501: return "Not Implemented";
-    case 502: return "Bad Gateway";
-    case 503: return "Service Unavailable";
-    case 504: return "Gateway Timeout";
-    case 505: return "HTTP Version Not Supported";
-    default: return "Error";
+    case 200:
+      return "OK";
+    case 400:
+      return "Bad Request";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 408:
+      return "Request Timeout";
+    case 426:
+      return "Upgrade Required";
+    case 431:
+      return "Request Header Fields Too Large";
+    case 501:
+      return "Not Implemented";
+    case 502:
+      return "Bad Gateway";
+    case 503:
+      return "Service Unavailable";
+    case 504:
+      return "Gateway Timeout";
+    case 505:
+      return "HTTP Version Not Supported";
+    default:
+      return "Error";
   }
 }
 
@@ -75,8 +89,7 @@ Handshake::~Handshake() {
 }
 
 void Handshake::start(Edge& edge, net::Transport&& transport, net::Address const& peer) {
-  auto owned =
-      std::unique_ptr<Handshake>(new Handshake(edge, std::move(transport), peer));
+  auto owned = std::unique_ptr<Handshake>(new Handshake(edge, std::move(transport), peer));
   Handshake& self = *owned.release();  // owned by the loop: see destroy()
   edge.loop.arm(self, edge.settings().config.handshake_timeout_ns);
   if (!edge.loop.add(self.transport_.fd(), EPOLLIN, self)) self.destroy();
@@ -84,8 +97,7 @@ void Handshake::start(Edge& edge, net::Transport&& transport, net::Address const
 
 void Handshake::resume(Edge& edge, net::Transport&& transport, runtime::Pollable& watched,
                        net::Address const& peer, std::string early, net::Transport&& backend) {
-  auto owned =
-      std::unique_ptr<Handshake>(new Handshake(edge, std::move(transport), peer));
+  auto owned = std::unique_ptr<Handshake>(new Handshake(edge, std::move(transport), peer));
   Handshake& self = *owned.release();
   self.state_ = State::head;
   self.again_ = true;
@@ -157,10 +169,15 @@ void Handshake::secure() {
       (void)edge_.loop.modify(transport_.fd(), EPOLLIN, *this);
       if (transport_.more_to_read()) read_some();
       return;
-    case IoKind::again_read: (void)edge_.loop.modify(transport_.fd(), EPOLLIN, *this); return;
-    case IoKind::again_write: (void)edge_.loop.modify(transport_.fd(), EPOLLOUT, *this); return;
+    case IoKind::again_read:
+      (void)edge_.loop.modify(transport_.fd(), EPOLLIN, *this);
+      return;
+    case IoKind::again_write:
+      (void)edge_.loop.modify(transport_.fd(), EPOLLOUT, *this);
+      return;
     case IoKind::eof:
-    case IoKind::error: break;
+    case IoKind::error:
+      break;
   }
   std::string const why = transport_.why();
   edge_.in.requests.add();
@@ -202,7 +219,8 @@ void Handshake::parse(std::string_view bytes) {
     case net::HeadState::need_more:
       if (early_.size() != bytes.size()) early_ = std::string(bytes);
       return;
-    case net::HeadState::bad: break;
+    case net::HeadState::bad:
+      break;
   }
   RequestFacts facts;
   facts.correlation_id = edge_.rng.uuid();
@@ -262,8 +280,9 @@ void Handshake::serve(net::RequestHead const& head, RequestFacts&& facts, std::s
     return;
   }
   Service service{room, query_value(facts.target, "echo") != "0", 0};
-  std::string text = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-                     "Connection: Upgrade\r\nSec-WebSocket-Accept: ";
+  std::string text =
+      "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+      "Connection: Upgrade\r\nSec-WebSocket-Accept: ";
   text += net::ws::accept_key(head.find("sec-websocket-key"));
   text += "\r\nX-Correlation-ID: " + facts.correlation_id;
   std::string_view const protocols = head.find("sec-websocket-protocol");
@@ -335,8 +354,7 @@ void Handshake::built_in_page(net::RequestHead const& head, RequestFacts const& 
   std::string_view const path = path_of(facts.target);
   bool const known = path == kEchoPath || !room_of(path).empty();
   int const status = path == "/" ? 200 : known ? 426 : 404;
-  constexpr std::string_view kText =
-      "wscope: WebSocket endpoints here are /ws/{room} and /echo\n";
+  constexpr std::string_view kText = "wscope: WebSocket endpoints here are /ws/{room} and /echo\n";
   std::string_view const endpoint =
       status == 404 ? kRouteOther : edge_.routes.text(edge_.routes.id_of(facts.target));
   edge_.in.http_request(head.method, endpoint, status, 0);

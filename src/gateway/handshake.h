@@ -24,9 +24,9 @@ struct RequestFacts {
   std::string method;
   std::string target;
   std::string user_agent;
-  std::string host;             // without the port
-  std::string websocket_key;    // of a handshake
-  SessionRef session;  // of a handshake that was accepted
+  std::string host;           // without the port
+  std::string websocket_key;  // of a handshake
+  SessionRef session;         // of a handshake that was accepted
   std::string session_key;
   net::Address peer;
   int64_t start_ns = 0;
@@ -34,8 +34,8 @@ struct RequestFacts {
   bool websocket = false;
 };
 
-// An accepted socket until it is known what it wants: TLS, then a head within the handshake time. Then
-// it becomes a ServedConnection, an Exchange with the backend, or is answered with a refusal.
+// An accepted socket until it is known what it wants: TLS, then a head within the handshake time.
+// Then it becomes a ServedConnection, an Exchange with the backend, or is answered with a refusal.
 //
 // Thread: loop. Owned by the loop.
 class Handshake final : public runtime::Pollable, public runtime::Timer, public Link {

@@ -11,9 +11,9 @@ namespace wscope::gateway {
 
 class Edge;
 
-// The trace of one request: where it came from, and the ids that the gateway gives it. The handshake
-// is a SERVER span that ends with the answer; the backend's leg is a CLIENT span below it, and its id
-// is what the backend sees as its parent.
+// The trace of one request: where it came from, and the ids that the gateway gives it. The
+// handshake is a SERVER span that ends with the answer; the backend's leg is a CLIENT span below
+// it, and its id is what the backend sees as its parent.
 //
 // Thread: loop.
 struct HandshakeTrace {
@@ -41,7 +41,7 @@ struct RequestOutcome {
   std::string_view correlation_id = {};
   std::string_view session_id = {};
   std::string_view room = {};
-  std::string_view client = {};   // address:port
+  std::string_view client = {};  // address:port
   std::string_view user_agent = {};
   std::string_view host = {};     // what the client asked for, without the port
   std::string_view backend = {};  // address:port; empty: served here
@@ -53,8 +53,8 @@ struct RequestOutcome {
   int64_t backend_unix_ns = 0;  // when the backend's leg began
 };
 
-// Hands the finished SERVER span, and the CLIENT span where there was a backend, to the trace shard.
-// Kept if drawn, or if it failed.
+// Hands the finished SERVER span, and the CLIENT span where there was a backend, to the trace
+// shard. Kept if drawn, or if it failed.
 void finish_request_spans(Edge& edge, HandshakeTrace const& trace, RequestOutcome const& outcome);
 
 }  // namespace wscope::gateway

@@ -50,8 +50,8 @@ std::vector<double> const kFine = {0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 
                                    0.0025,  0.005,    0.01,    0.025,  0.05,    0.1,    0.25,
                                    0.5,     1,        2.5,     5,      10};
 // The guide's edges (0.001, 0.01, 0.1, 0.5, 1, 2, 5) with more between them.
-std::vector<double> const kProcessing = {0.0001, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1,
-                                         0.25,   0.5,   1,     2,    5};
+std::vector<double> const kProcessing = {0.0001, 0.001, 0.005, 0.01, 0.025, 0.05,
+                                         0.1,    0.25,  0.5,   1,    2,     5};
 std::vector<double> const kSizes = {64, 256, 1024, 4096, 16384, 65536};
 std::vector<double> const kHttp = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10};
 
@@ -67,9 +67,12 @@ std::string_view name_of(Direction direction) { return direction == Direction::i
 
 std::string_view name_of(Initiator initiator) {
   switch (initiator) {
-    case Initiator::client: return "client";
-    case Initiator::backend: return "backend";
-    case Initiator::gateway: return "gateway";
+    case Initiator::client:
+      return "client";
+    case Initiator::backend:
+      return "backend";
+    case Initiator::gateway:
+      return "gateway";
   }
   return "gateway";
 }
@@ -108,17 +111,18 @@ Families::Families(Registry& r)
                                      "Handshakes, from the whole head to the answer.", kFine,
                                      {"route"})),
       ws_open(gauge(r, "ws_connections_open", "Connections open now.", {"route"})),
-      ws_messages(counter(r, "ws_messages_total", "Data messages.",
-                          {"route", "direction", "opcode"})),
-      ws_frames(counter(r, "ws_frames_total", "Frames on the wire.",
-                        {"route", "direction", "opcode"})),
+      ws_messages(
+          counter(r, "ws_messages_total", "Data messages.", {"route", "direction", "opcode"})),
+      ws_frames(
+          counter(r, "ws_frames_total", "Frames on the wire.", {"route", "direction", "opcode"})),
       ws_wire_bytes(counter(r, "ws_wire_bytes_total", "Bytes of frames with their headers.",
                             {"route", "direction", "opcode"})),
-      ws_payload_bytes(counter(r, "ws_payload_bytes_total",
-                               "Payload bytes; inflated where served, as transferred where relayed.",
-                               {"route", "direction", "opcode"})),
-      ws_message_bytes(histogram(r, "ws_message_size_bytes", "Payload of messages.", kSizes,
-                                 {"direction"})),
+      ws_payload_bytes(
+          counter(r, "ws_payload_bytes_total",
+                  "Payload bytes; inflated where served, as transferred where relayed.",
+                  {"route", "direction", "opcode"})),
+      ws_message_bytes(
+          histogram(r, "ws_message_size_bytes", "Payload of messages.", kSizes, {"direction"})),
       ws_closes(counter(r, "ws_closes_total", "Connections by close code and who ended them.",
                         {"route", "close_code", "initiator"})),
       ws_relay_seconds(histogram(r, "ws_relay_seconds",
@@ -128,14 +132,13 @@ Families::Families(Registry& r)
                                  "A client's message to the backend's next one.", kFine,
                                  {"route"})),
       ws_unmatched(counter(r, "ws_unmatched_messages_total",
-                           "Client messages that no message of the backend followed.",
-                           {"route"})),
-      ws_deliveries(counter(r, "ws_deliveries_total", "Messages handed to members of rooms.",
-                            {"route"})),
+                           "Client messages that no message of the backend followed.", {"route"})),
+      ws_deliveries(
+          counter(r, "ws_deliveries_total", "Messages handed to members of rooms.", {"route"})),
       ws_compressed(counter(r, "ws_compressed_messages_total",
                             "Messages that crossed the wire compressed.", {"direction"})),
-      ws_age(gauge(r, "ws_connections_older_than",
-                   "Open connections older than so many seconds.", {"seconds"})),
+      ws_age(gauge(r, "ws_connections_older_than", "Open connections older than so many seconds.",
+                   {"seconds"})),
       ws_queue_bytes(gauge(r, "ws_send_queue_bytes", "Bytes waiting for slow readers.")),
       ws_held_back(counter(r, "ws_held_back_total",
                            "Times a sender was held back because its reader was slow.",
@@ -148,8 +151,8 @@ Families::Families(Registry& r)
   for (std::string_view status : {"200", "404", "502", "504"}) {
     http_requests.declare({"GET", kRouteOther, status});
   }
-  for (std::string_view type : {"backend_unreachable", "backend_timeout", "backend_closed",
-                                "bad_response"}) {
+  for (std::string_view type :
+       {"backend_unreachable", "backend_timeout", "backend_closed", "bad_response"}) {
     ws_http_errors.declare({type});
   }
 }

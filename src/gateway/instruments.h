@@ -22,8 +22,8 @@ enum class Initiator : uint8_t { client, backend, gateway };
 std::string_view name_of(Direction direction);
 std::string_view name_of(Initiator initiator);
 
-// An error as the contract counts it: both labels come from this table or from the HTTP head parser,
-// never from a peer's bytes.
+// An error as the contract counts it: both labels come from this table or from the HTTP head
+// parser, never from a peer's bytes.
 struct ErrorKind {
   std::string_view type;
   std::string_view code;
@@ -53,29 +53,29 @@ class Families {
   telemetry::HistogramFamily& http_seconds;
   telemetry::GaugeFamily& http_active;
 
-  telemetry::CounterFamily& ws_handshakes;         // route, status
+  telemetry::CounterFamily& ws_handshakes;           // route, status
   telemetry::HistogramFamily& ws_handshake_seconds;  // route
-  telemetry::GaugeFamily& ws_open;                 // route
-  telemetry::CounterFamily& ws_messages;           // route, direction, opcode
-  telemetry::CounterFamily& ws_frames;             // route, direction, opcode
-  telemetry::CounterFamily& ws_wire_bytes;         // route, direction, opcode
-  telemetry::CounterFamily& ws_payload_bytes;      // route, direction, opcode
-  telemetry::HistogramFamily& ws_message_bytes;    // direction
-  telemetry::CounterFamily& ws_closes;             // route, close_code, initiator
-  telemetry::HistogramFamily& ws_relay_seconds;    // direction
-  telemetry::HistogramFamily& ws_reply_seconds;    // route
-  telemetry::CounterFamily& ws_unmatched;          // route
-  telemetry::CounterFamily& ws_deliveries;         // route
-  telemetry::CounterFamily& ws_compressed;         // direction
-  telemetry::GaugeFamily& ws_age;                  // older_than
+  telemetry::GaugeFamily& ws_open;                   // route
+  telemetry::CounterFamily& ws_messages;             // route, direction, opcode
+  telemetry::CounterFamily& ws_frames;               // route, direction, opcode
+  telemetry::CounterFamily& ws_wire_bytes;           // route, direction, opcode
+  telemetry::CounterFamily& ws_payload_bytes;        // route, direction, opcode
+  telemetry::HistogramFamily& ws_message_bytes;      // direction
+  telemetry::CounterFamily& ws_closes;               // route, close_code, initiator
+  telemetry::HistogramFamily& ws_relay_seconds;      // direction
+  telemetry::HistogramFamily& ws_reply_seconds;      // route
+  telemetry::CounterFamily& ws_unmatched;            // route
+  telemetry::CounterFamily& ws_deliveries;           // route
+  telemetry::CounterFamily& ws_compressed;           // direction
+  telemetry::GaugeFamily& ws_age;                    // older_than
   telemetry::GaugeFamily& ws_queue_bytes;
-  telemetry::CounterFamily& ws_held_back;          // direction
+  telemetry::CounterFamily& ws_held_back;  // direction
   telemetry::CounterFamily& ws_accept_failures;
-  telemetry::CounterFamily& ws_http_errors;        // error_type
+  telemetry::CounterFamily& ws_http_errors;  // error_type
 };
 
-// What one turn came to for one route, by direction and opcode. Plain numbers side by side: the cells
-// lie far apart, so they are visited once a turn and not once a read.
+// What one turn came to for one route, by direction and opcode. Plain numbers side by side: the
+// cells lie far apart, so they are visited once a turn and not once a read.
 struct RouteTally {
   uint64_t messages[2][2] = {};
   uint64_t frames[2][6] = {};

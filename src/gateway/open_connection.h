@@ -75,9 +75,7 @@ class OpenConnection : public runtime::Pollable, public runtime::Timer, public L
     messages_[static_cast<size_t>(direction)] += messages;
     bytes_[static_cast<size_t>(direction)] += bytes;
   }
-  uint64_t messages(Direction direction) const {
-    return messages_[static_cast<size_t>(direction)];
-  }
+  uint64_t messages(Direction direction) const { return messages_[static_cast<size_t>(direction)]; }
 
   Edge& edge_;
   RouteInstruments& route_;

@@ -158,8 +158,8 @@ void RelayConnection::pass(Direction direction, std::string_view bytes) {
   bool const app = direction == Direction::in || edge_.settings().config.count_outbound;
   Counter counter(*this, direction, edge_.in.message_bytes, app);
   size_t passed = 0;
-  net::ws::Violation const why = scanner(direction).feed(
-      bytes.data(), bytes.size(), edge_.settings().limits, counter, passed);
+  net::ws::Violation const why =
+      scanner(direction).feed(bytes.data(), bytes.size(), edge_.settings().limits, counter, passed);
   if (direction == Direction::out && counter.messages[0] + counter.messages[1] > 0) answered();
   send(direction, bytes.substr(0, passed));
   account(direction, counter);

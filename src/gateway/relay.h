@@ -13,16 +13,16 @@ namespace wscope::gateway {
 
 // What lies between a handshake's 101 and the first byte of the relay.
 struct RelayStart {
-  std::string answer;        // the backend's head, as the client is to get it
-  std::string from_client;   // frames that came early
+  std::string answer;       // the backend's head, as the client is to get it
+  std::string from_client;  // frames that came early
   std::string from_backend;
-  bool extensions = false;   // one was negotiated, so reserved bits may be set
+  bool extensions = false;  // one was negotiated, so reserved bits may be set
 };
 
 // A connection between a client and the backend. Bytes pass unchanged in both directions, with back
-// pressure (what one side does not take stops reading from the other), while a scanner counts. What no
-// conforming end point would accept is stopped here: the offending frame does not pass, both sides get
-// a close frame.
+// pressure (what one side does not take stops reading from the other), while a scanner counts. What
+// no conforming end point would accept is stopped here: the offending frame does not pass, both
+// sides get a close frame.
 //
 // Thread: loop. Owned by the loop.
 class RelayConnection final : public OpenConnection {
@@ -46,7 +46,7 @@ class RelayConnection final : public OpenConnection {
     uint32_t count;
     uint32_t relay_us;  // what the gateway itself took, for those never answered
   };
-  static constexpr size_t kAskedMax = 3;   // older ones are merged
+  static constexpr size_t kAskedMax = 3;      // older ones are merged
   static constexpr size_t kWaitingMax = 256;  // spans waiting for their reply
   struct Counter;
 
@@ -86,10 +86,10 @@ class RelayConnection final : public OpenConnection {
   std::unique_ptr<std::vector<telemetry::SpanRecord>> waiting_;
   Asked asked_[kAskedMax];
   uint8_t asked_size_ = 0;
-  uint8_t events_[2] = {};      // what each socket is watched for: 1 read, 2 write
-  bool eof_[2] = {};            // by direction: its source has ended
-  bool close_seen_[2] = {};     // by direction: a close frame passed
-  bool stopping_ = false;       // our own close has been sent; what comes is thrown away
+  uint8_t events_[2] = {};   // what each socket is watched for: 1 read, 2 write
+  bool eof_[2] = {};         // by direction: its source has ended
+  bool close_seen_[2] = {};  // by direction: a close frame passed
+  bool stopping_ = false;    // our own close has been sent; what comes is thrown away
   bool dead_ = false;
   Ending ending_{};
 };

@@ -112,8 +112,8 @@ Room* Rooms::find(std::string_view name) {
 Room& Rooms::join(std::string_view name, ServedConnection& member) {
   auto found = rooms_.find(name);
   if (found == rooms_.end()) {
-    found = rooms_.emplace(std::string(name), std::make_unique<Room>(edge_, std::string(name)))
-                .first;
+    found =
+        rooms_.emplace(std::string(name), std::make_unique<Room>(edge_, std::string(name))).first;
   }
   Room& room = *found->second;
   member.set_seat(room.members_.size());

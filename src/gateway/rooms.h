@@ -76,7 +76,7 @@ class Room {
   std::string const name_;
   std::vector<ServedConnection*> members_;
   std::vector<ServedConnection*> walk_;  // kept for its capacity
-  uint32_t packing_members_ = 0;  // that negotiated permessage-deflate
+  uint32_t packing_members_ = 0;         // that negotiated permessage-deflate
   std::string plain_;
   std::string packed_;
   std::vector<Said> said_;

@@ -20,8 +20,8 @@ constexpr size_t kOut = static_cast<size_t>(Direction::out);
 
 // What one read came to: added to the cells at its end, once for all its messages.
 struct ServedConnection::Counts {
-  uint64_t messages[2] = {};       // received: text, binary
-  uint64_t frames = 0;             // received data frames beyond the first of their message
+  uint64_t messages[2] = {};  // received: text, binary
+  uint64_t frames = 0;        // received data frames beyond the first of their message
   uint64_t payload[2] = {};
   uint64_t wire[2] = {};
   uint64_t control_wire = 0;
@@ -139,8 +139,8 @@ void ServedConnection::handle(char* data, size_t n) {
   }
 }
 
-// The clock is read once here, for all messages of the read: they left in one write. Leaves the turn
-// empty.
+// The clock is read once here, for all messages of the read: they left in one write. Leaves the
+// turn empty.
 void ServedConnection::settle(Turn& turn) {
   Counts const counts = std::exchange(turn.counts, {});
   uint64_t const received = counts.messages[0] + counts.messages[1];
@@ -188,7 +188,8 @@ bool ServedConnection::on_message(Message const& message) {
 }
 
 void ServedConnection::record(Message const& message, bool outbound) {
-  uint64_t const sequence = messages(Direction::in) + turn_->counts.messages[0] + turn_->counts.messages[1];
+  uint64_t const sequence =
+      messages(Direction::in) + turn_->counts.messages[0] + turn_->counts.messages[1];
   edge_.record_message(info(),
                        {.opcode = message.opcode,
                         .size = message.payload.size(),
@@ -269,8 +270,8 @@ bool ServedConnection::wrote(Sent sent) {
     if (closing_) transport_.shutdown_write();
   }
   // A peer that does not read its replies is not read from either.
-  bool const read = !backlog_ || closing_ ||
-                    backlog_->size() < edge_.settings().config.send_queue_limit / 2;
+  bool const read =
+      !backlog_ || closing_ || backlog_->size() < edge_.settings().config.send_queue_limit / 2;
   bool const write_wanted = backlog_ != nullptr;
   if (read != reading_ || write_wanted != writable_wanted_) {
     if (!read && reading_) edge_.in.held_back[kIn].add();

@@ -12,8 +12,8 @@ namespace wscope::gateway {
 
 // What the built-in service does on a connection.
 struct Service {
-  std::string_view room;  // empty: echo
-  bool own = true;        // in a room: send a member its own messages too
+  std::string_view room;    // empty: echo
+  bool own = true;          // in a room: send a member its own messages too
   uint8_t window_bits = 0;  // of permessage-deflate, 0 = not negotiated
 };
 
@@ -76,7 +76,7 @@ class ServedConnection final : public OpenConnection {
   Turn* turn_ = nullptr;  // while a read is handled
   int64_t heard_ns_;      // when bytes last came
   uint32_t seat_ = 0;
-  uint32_t controls_ = 0;    // control frames in the second controls_s_
+  uint32_t controls_ = 0;  // control frames in the second controls_s_
   uint32_t controls_s_ = 0;
   uint8_t window_bits_;
   bool own_;

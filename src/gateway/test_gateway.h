@@ -90,8 +90,8 @@ class Rig {
       writers.push_back({shard, *lane->log, *lane->traces});
       lanes_.push_back(std::move(lane));
     }
-    auto made = Gateway::make(clock, config, {options.loops, options.telemetry}, *registry,
-                              loggers, std::move(writers));
+    auto made = Gateway::make(clock, config, {options.loops, options.telemetry}, *registry, loggers,
+                              std::move(writers));
     WSCOPE_CHECK(made.has_value());
     gateway = std::move(*made);
     auto const address = gateway->start();

@@ -240,10 +240,10 @@ inline std::string accept_handshake(Socket& socket, std::string_view extra = {},
   size_t const at = head.find("Sec-WebSocket-Key: ");
   if (at == std::string::npos) return {};
   std::string const key = head.substr(at + 19, 24);
-  (void)socket.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: "
-                    "Upgrade\r\nSec-WebSocket-Accept: " +
-                    net::ws::accept_key(key) + "\r\n" + std::string(extra) + "\r\n" +
-                    std::string(behind));
+  (void)socket.send(
+      "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: "
+      "Upgrade\r\nSec-WebSocket-Accept: " +
+      net::ws::accept_key(key) + "\r\n" + std::string(extra) + "\r\n" + std::string(behind));
   return head;
 }
 

@@ -69,9 +69,9 @@ class Ring {
   alignas(kCacheLine) std::atomic<uint64_t> tail_{0};
 };
 
-// The same for text: lines are written in place and read as one run. The memory is mapped twice in a
-// row, so that a line never wraps and neither does what the reader gets.
-// Full: reserve() answers null and the caller drops and counts.
+// The same for text: lines are written in place and read as one run. The memory is mapped twice in
+// a row, so that a line never wraps and neither does what the reader gets. Full: reserve() answers
+// null and the caller drops and counts.
 //
 // Thread: reserve(), commit(), publish() on the writer; drain() on the reader.
 class ByteRing {

@@ -52,8 +52,8 @@ std::optional<int64_t> parse_retry_after(std::string_view value, int64_t now_uni
 
 std::string_view span_drop_name(SpanDrop reason) {
   constexpr std::array<std::string_view, kSpanDrops> kNames = {
-      "ring_full", "queue_full", "rejected", "refused", "retries_exhausted", "shutdown",
-      "rate_limited"};
+      "ring_full",         "queue_full", "rejected",    "refused",
+      "retries_exhausted", "shutdown",   "rate_limited"};
   return kNames[static_cast<size_t>(reason)];
 }
 

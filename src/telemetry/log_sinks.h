@@ -90,7 +90,7 @@ class RotatingFileSink final : public LogSink {
   Options const options_;
   int fd_ = -1;
   uint64_t size_ = 0;
-  bool torn_ = false;  // the file ends within a line
+  bool torn_ = false;      // the file ends within a line
   bool reserved_ = false;  // blocks beyond the file's end have been asked for
   int64_t rotated_ns_ = INT64_MIN / 2;
   int64_t retry_at_ns_ = 0;

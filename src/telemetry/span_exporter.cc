@@ -76,7 +76,8 @@ std::string SpanExporter::last_error() const {
 }
 
 void SpanExporter::run() {
-  // Messages come first: what can not be sent with the time that is left over is dropped and counted.
+  // Messages come first: what can not be sent with the time that is left over is dropped and
+  // counted.
   runtime::Thread::lower_priority(10);
   while (!stopping_.up()) {
     while (!stopping_.up() && send_one()) {

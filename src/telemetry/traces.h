@@ -98,7 +98,7 @@ class SpanReceiver {
 // Thread: everything on the owning thread, but drain() on the collector.
 class TraceShard {
  public:
-  static constexpr size_t kRecords = 64 << 10;  // 4 MiB
+  static constexpr size_t kRecords = 64 << 10;     // 4 MiB
   static constexpr size_t kWakeRecords = 8 << 10;  // the collector is woken when so many wait
 
   // Borrows `wake`. `dropped` counts for reason ring_full on this thread. `records` is the ring's

@@ -29,8 +29,8 @@ enum CloseCode : uint16_t {
   kGoingAway = 1001,
   kProtocolError = 1002,
   kUnsupported = 1003,
-  kNoStatus = 1005,   // never on the wire: a close frame without a code
-  kAbnormal = 1006,   // never on the wire: the connection ended without a close frame
+  kNoStatus = 1005,  // never on the wire: a close frame without a code
+  kAbnormal = 1006,  // never on the wire: the connection ended without a close frame
   kInvalidPayload = 1007,
   kPolicy = 1008,
   kTooBig = 1009,
@@ -62,8 +62,8 @@ struct FrameHeader {
 
 enum class HeaderState : uint8_t { complete, need_more, bad_length };
 
-// Reads a header from the `n` bytes at `data`. bad_length: the 64-bit length has its top bit set, or
-// the length was not written in the shortest form, both of which section 5.2 forbids.
+// Reads a header from the `n` bytes at `data`. bad_length: the 64-bit length has its top bit set,
+// or the length was not written in the shortest form, both of which section 5.2 forbids.
 inline HeaderState parse_header(char const* data, size_t n, FrameHeader& out) {
   if (n < 2) return HeaderState::need_more;
   auto const b0 = static_cast<uint8_t>(data[0]);
@@ -136,8 +136,8 @@ inline size_t write_masked_header(char* out, uint8_t first, uint64_t length, uin
   return at + 4;
 }
 
-// XORs `n` bytes with the mask, starting at key byte `phase` % 4 (section 5.3). In place; masking and
-// unmasking are the same.
+// XORs `n` bytes with the mask, starting at key byte `phase` % 4 (section 5.3). In place; masking
+// and unmasking are the same.
 inline void apply_mask(char* data, size_t n, uint32_t mask, size_t phase = 0) {
   uint32_t const key = std::rotr(mask, static_cast<int>(8 * (phase & 3)));
   uint64_t const wide = (uint64_t{key} << 32) | key;

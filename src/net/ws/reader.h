@@ -27,8 +27,8 @@ struct ReadLimits {
   uint32_t inflation_ratio = 200;     // judged above 1 MiB of output
 };
 
-// A data message as it was received. `payload` lies in the receive buffer or in the reader's own and
-// is valid during the call only.
+// A data message as it was received. `payload` lies in the receive buffer or in the reader's own
+// and is valid during the call only.
 struct Message {
   Opcode opcode;  // text or binary
   std::string_view payload;
@@ -37,14 +37,15 @@ struct Message {
   bool compressed;
 };
 
-// Reads a close frame's payload (RFC 6455, section 5.5.1): `code` becomes its code, or kNoStatus if it
-// is empty. A violation if it is one byte, the code must not be sent, or the reason is not UTF-8.
+// Reads a close frame's payload (RFC 6455, section 5.5.1): `code` becomes its code, or kNoStatus if
+// it is empty. A violation if it is one byte, the code must not be sent, or the reason is not
+// UTF-8.
 Violation read_close(std::string_view payload, uint16_t& code);
 
-// Turns received bytes into messages (RFC 6455, sections 5 and 8.1): all frames of a read are parsed
-// and unmasked in place; only a message that spans reads, is fragmented or compressed is copied. An
-// idle reader holds no buffer. Text is checked as its bytes arrive and refused at the first wrong
-// one.
+// Turns received bytes into messages (RFC 6455, sections 5 and 8.1): all frames of a read are
+// parsed and unmasked in place; only a message that spans reads, is fragmented or compressed is
+// copied. An idle reader holds no buffer. Text is checked as its bytes arrive and refused at the
+// first wrong one.
 //
 // Thread: one loop.
 class MessageReader {
@@ -54,8 +55,8 @@ class MessageReader {
   explicit MessageReader(bool from_client, bool deflate = false)
       : from_client_(from_client), deflate_(deflate) {}
 
-  // Calls handler.on_message(Message const&) and handler.on_control(Opcode, std::string_view) for what
-  // is complete; each returns false to stop reading (the rest of `data` is then dropped).
+  // Calls handler.on_message(Message const&) and handler.on_control(Opcode, std::string_view) for
+  // what is complete; each returns false to stop reading (the rest of `data` is then dropped).
   // `data` is overwritten. `inflater` is used only where deflate was negotiated.
   template <class Handler>
   Violation consume(char* data, size_t n, ReadLimits const& limits, Inflater* inflater,
@@ -117,8 +118,7 @@ Violation MessageReader::frame_done(ReadLimits const& limits, Inflater* inflater
   if (!p.frame.fin) return {};
   Message message{p.message_opcode, p.message, p.wire_bytes, p.frames, p.compressed};
   if (p.compressed) {
-    auto inflated =
-        inflater->inflate(p.message, limits.message_bytes, limits.inflation_ratio);
+    auto inflated = inflater->inflate(p.message, limits.message_bytes, limits.inflation_ratio);
     if (!inflated) {
       bool const bomb = inflated.error().code == base::Errc::over_limit;
       return bomb ? Violation{kTooBig, "inflation_limit"}
