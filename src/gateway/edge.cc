@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <limits>
 
+#include "gateway/exchange.h"
 #include "gateway/handshake.h"
 #include "gateway/open_connection.h"
 #include "net/socket.h"
@@ -92,11 +93,13 @@ void Edge::accept_some() {
 
 void Edge::take(int fd, net::Address const& peer) {
   net::Transport transport(fd, shared.tls ? shared.tls->accept(fd) : nullptr);
-  if (shared.totals.connections.add(1) > settings_->config.connections_max) {
+  Config const& config = settings_->config;
+  if (shared.totals.connections.add(1) > config.connections_max ||
+      shared.totals.handshakes.read() >= config.handshakes_max) {
     shared.totals.connections.sub(1);
     in.accept_failures.add();
-    in.error({"too_many_connections", "503"});
     in.requests.add();
+    in.error({"too_many_connections", "503"});
     if (!transport.secure()) {
       constexpr std::string_view kBusy =
           "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\n"
@@ -119,11 +122,7 @@ void Edge::reload() { settings_ = shared.settings.get(); }
 
 void Edge::drain(int64_t window_ns) {
   draining_ = true;
-  if (listen_fd_ >= 0) {
-    loop.remove(listen_fd_, *this);
-    ::close(listen_fd_);
-    listen_fd_ = -1;
-  }
+  stop_accepting();
   auto const window = static_cast<uint64_t>(std::max<int64_t>(window_ns, 1));
   open_.each([&](OpenConnection& connection) {
     connection.drain_in(static_cast<int64_t>(rng.below(window)));
@@ -131,8 +130,18 @@ void Edge::drain(int64_t window_ns) {
   handshakes_.each([](Handshake& handshake) { handshake.drain(); });
 }
 
+void Edge::stop_accepting() {
+  if (listen_fd_ < 0) return;
+  loop.remove(listen_fd_, *this);
+  ::close(listen_fd_);
+  listen_fd_ = -1;
+}
+
 void Edge::close_all() {
+  draining_ = true;
+  stop_accepting();
   open_.each([](OpenConnection& connection) { connection.cut(); });
+  exchanges_.each([](Exchange& exchange) { exchange.cut(); });
   handshakes_.each([](Handshake& handshake) { handshake.cut(); });
 }
 

@@ -27,6 +27,7 @@
 namespace wscope::gateway {
 
 class OpenConnection;
+class Exchange;
 class Handshake;
 
 // Where relayed connections go; fixed for the life of a configuration.
@@ -48,6 +49,7 @@ struct Settings {
 // Counts over all loops.
 struct Totals {
   runtime::SharedCell connections;  // sockets held, whatever their state
+  runtime::SharedCell handshakes;   // of those, without a first request
   runtime::SharedCell open;         // past 101
   runtime::SharedCell keyless;      // open without a session key: each is a session of its own
 };
@@ -104,7 +106,7 @@ class Edge final : public runtime::Pollable {
   void reload();
   // Stops accepting, and closes what is open, each at a moment of its own within `window_ns`.
   void drain(int64_t window_ns);
-  // Cuts what is still there.
+  // Stops accepting and cuts what is still there.
   void close_all();
   // Once a second: gauges that are cheaper counted than kept.
   void on_second();
@@ -122,6 +124,7 @@ class Edge final : public runtime::Pollable {
   // The counters of this loop's open connections by age, for pages and gauges.
   List<OpenConnection>& open() { return open_; }
   List<Handshake>& handshakes() { return handshakes_; }
+  List<Exchange>& exchanges() { return exchanges_; }
 
   // Writes a line, of logger "websocket" unless another is named.
   void log(telemetry::Level level, telemetry::LogSite const& site, std::string_view message,
@@ -178,6 +181,7 @@ class Edge final : public runtime::Pollable {
                   MessageFacts const& facts);
   void line(model::ConnectionInfo const& connection, MessageFacts const& facts,
             telemetry::SpanRecord const& record);
+  void stop_accepting();
   void accept_some();
   void take(int fd, net::Address const& peer);
   void pause_accepting();
@@ -186,6 +190,7 @@ class Edge final : public runtime::Pollable {
   std::shared_ptr<Settings const> settings_;
   List<OpenConnection> open_;
   List<Handshake> handshakes_;
+  List<Exchange> exchanges_;
   std::vector<Edge*> peers_;
   int listen_fd_ = -1;
   bool draining_ = false;

@@ -87,17 +87,19 @@ void Exchange::start(Edge& edge, net::Transport&& client, runtime::Pollable& wat
                      ExchangeRequest&& request) {
   auto owned = std::unique_ptr<Exchange>(new Exchange(edge, std::move(client), std::move(request)));
   Exchange& self = *owned.release();  // owned by the loop: see destroy()
+  edge.exchanges().push_back(self);
+  if (!self.request_.facts.websocket) edge.in.http_active.add(1);
   edge.loop.remove(self.client_.fd(), watched);
-  if (!edge.loop.add(self.client_.fd(), 0, self)) {
+  self.client_events_ = EPOLLRDHUP;
+  if (!edge.loop.add(self.client_.fd(), self.client_events_, self)) {
     self.destroy();
     return;
   }
-  if (!self.request_.facts.websocket) edge.in.http_active.add(1);
   self.request_body_.start(self.request_.framing, self.request_.content_length);
   self.backend_unix_ns_ = edge.loop.unix_ns();
   if (self.backend_.open()) {
-    self.reused_ = true;
-    if (edge.loop.add(self.backend_.fd(), EPOLLIN, self.side_)) {
+    self.reused_ = self.kept_backend_is_quiet();
+    if (self.reused_ && edge.loop.add(self.backend_.fd(), EPOLLIN, self.side_)) {
       self.backend_events_ = EPOLLIN;
       self.send_request();
       return;
@@ -105,6 +107,14 @@ void Exchange::start(Edge& edge, net::Transport&& client, runtime::Pollable& wat
     self.backend_.close();
   }
   self.connect();
+}
+
+// A kept connection that has something to say has ended, or answers what nobody asked: what comes
+// from it would be taken for the answer to this request.
+bool Exchange::kept_backend_is_quiet() const {
+  char byte;
+  return ::recv(backend_.fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+         (errno == EAGAIN || errno == EWOULDBLOCK) && !backend_.more_to_read();
 }
 
 void Exchange::connect() {
@@ -158,7 +168,20 @@ void Exchange::send_request() {
   } else {
     client_bytes(early);
   }
-  if (!dead_) watch();
+  if (dead_) return;
+  watch();
+  // What TLS holds already would not wake the loop.
+  if (!request_.facts.websocket && !request_body_.done() && client_.more_to_read()) read_client();
+}
+
+// Time runs from byte to byte, in either direction, not over the whole.
+void Exchange::progress() {
+  if (state_ >= State::waiting) edge_.loop.arm(*this, settings_->config.response_timeout_ns);
+}
+
+void Exchange::finish_if_done() {
+  if (state_ != State::answering || !to_client_.empty()) return;
+  if (answer_body_.done() || backend_done_) finished();
 }
 
 // Reading goes on only where there is room for what is read; a handshake's frames wait in the
@@ -168,7 +191,7 @@ void Exchange::watch() {
   uint32_t client = 0;
   if (state_ >= State::waiting && body && to_backend_.size() < kHeldMax) client |= EPOLLIN;
   if (!to_client_.empty()) client |= EPOLLOUT;
-  if (client_events_ == 0 && client == 0 && !client_eof_) client = EPOLLRDHUP;
+  if (client == 0 && !client_eof_) client = EPOLLRDHUP;
   if (client != client_events_) {
     client_events_ = client;
     (void)edge_.loop.modify(client_.fd(), client, *this);
@@ -198,18 +221,20 @@ void Exchange::on_ready(uint32_t events) noexcept {
       return;
     }
   }
-  if ((events & EPOLLOUT) != 0 && write_backlog(client_, to_client_) == Sent::failed) {
-    account(499, {});
-    destroy();
-    return;
+  if ((events & EPOLLOUT) != 0) {
+    if (write_backlog(client_, to_client_) == Sent::failed) {
+      account(499, {});
+      destroy();
+      return;
+    }
+    progress();
   }
   if ((events & EPOLLIN) != 0) read_client();
+  if (!dead_) finish_if_done();
   if (dead_) return;
-  if (state_ == State::answering && answer_body_.done() && to_client_.empty()) {
-    finished();
-    return;
-  }
-  watch();
+  // What TLS held while the client was slow would not wake the loop.
+  if (backend_.open() && to_client_.size() < kHeldMax && backend_.more_to_read()) read_backend();
+  if (!dead_) watch();
 }
 
 void Exchange::read_client() {
@@ -226,6 +251,7 @@ void Exchange::read_client() {
 }
 
 void Exchange::client_bytes(std::string_view bytes) {
+  if (!bytes.empty()) progress();
   size_t const body = request_body_.feed(bytes);
   if (request_body_.bad()) {
     fail(400, "bad_request_body", "the body's chunks are malformed");
@@ -244,7 +270,7 @@ void Exchange::backend_ready(uint32_t events) {
     // What the backend has answered before it closed may still be there to be read.
     to_backend_.clear();
   }
-  read_backend();
+  if (backend_.open()) read_backend();
   if (!dead_) watch();
 }
 
@@ -257,10 +283,11 @@ void Exchange::read_backend() {
       return;
     }
     backend_bytes({edge_.read_buffer.get(), result.bytes});
-  } while (!dead_ && backend_.open() && backend_.more_to_read());
+  } while (!dead_ && backend_.open() && to_client_.size() < kHeldMax && backend_.more_to_read());
 }
 
 void Exchange::backend_bytes(std::string_view bytes) {
+  progress();
   if (state_ == State::answering) {
     size_t const body = answer_body_.feed(bytes);
     if (answer_body_.bad()) {
@@ -270,7 +297,7 @@ void Exchange::backend_bytes(std::string_view bytes) {
     }
     if (body < bytes.size()) answer_keeps_ = false;
     to_client(bytes.substr(0, body));
-    if (!dead_ && answer_body_.done() && to_client_.empty()) finished();
+    if (!dead_) finish_if_done();
     return;
   }
   std::string held;
@@ -323,8 +350,9 @@ void Exchange::answer_head(net::ResponseHead const& head, std::string_view raw,
   state_ = State::answering;
   if (request_.facts.websocket) account(status_, {});  // refused by the backend
   net::Framing const framing = head.framing(request_.facts.method == "HEAD");
-  answer_keeps_ = head.keep_alive && framing != net::Framing::until_close;
-  bool const keep = request_.keep_alive && framing != net::Framing::until_close &&
+  until_close_ = framing == net::Framing::until_close;
+  answer_keeps_ = head.keep_alive && !until_close_;
+  bool const keep = request_.keep_alive && !until_close_ &&
                     !request_.facts.websocket && request_body_.done() && !edge_.draining();
   request_.keep_alive = keep;
   std::string text(raw.substr(0, raw.find("\r\n") + 2));
@@ -335,13 +363,12 @@ void Exchange::answer_head(net::ResponseHead const& head, std::string_view raw,
   }
   text += "X-Correlation-ID: " + request_.facts.correlation_id + "\r\n";
   text += keep ? "Connection: keep-alive\r\n\r\n" : "Connection: close\r\n\r\n";
-  // A body may take as long as it takes, but not stand still longer than the time-out.
-  edge_.loop.arm(*this, settings_->config.response_timeout_ns);
   answer_body_.start(framing, head.content_length);
   size_t const body = answer_body_.feed(after);
+  if (body < after.size()) answer_keeps_ = false;
   text.append(after.substr(0, body));
   to_client(text);
-  if (!dead_ && answer_body_.done() && to_client_.empty()) finished();
+  if (!dead_) finish_if_done();
 }
 
 void Exchange::upgraded(net::ResponseHead const& head, std::string_view raw,
@@ -357,13 +384,15 @@ void Exchange::upgraded(net::ResponseHead const& head, std::string_view raw,
   room_text_ = open.info->room();
   account(101, {});
   cancel();
-  std::string answer(raw.substr(0, raw.size() - 2));
+  std::string answer(to_client_.view());
+  answer += raw.substr(0, raw.size() - 2);
   if (!head.has("x-correlation-id")) answer += "X-Correlation-ID: " + facts.correlation_id + "\r\n";
   answer += "\r\n";
   edge_.loop.remove(client_.fd(), *this);
   edge_.loop.remove(backend_.fd(), side_);
   counted_ = false;
   dead_ = true;
+  unlink();
   RelayConnection::start(edge_, settings_, std::move(client_), std::move(backend_), std::move(open),
                          {.answer = answer,
                           .from_client = request_.early,
@@ -387,12 +416,16 @@ bool Exchange::try_again() {
 
 void Exchange::backend_ended() {
   if (state_ == State::answering) {
-    if (request_.keep_alive || answer_keeps_) {
+    if (!until_close_ && !answer_body_.done()) {
       account(status_, "backend_closed");  // it promised more
       destroy();
       return;
     }
-    finished();
+    edge_.loop.remove(backend_.fd(), side_);
+    backend_.close();
+    answer_keeps_ = false;
+    backend_done_ = true;
+    finish_if_done();
     return;
   }
   if (!try_again()) fail(502, "backend_closed", "the backend closed without an answer");
@@ -424,6 +457,12 @@ void Exchange::on_timer() noexcept {
 
 void Exchange::fail(int status, std::string_view error_type, std::string_view what) {
   if (dead_) return;
+  if (state_ == State::answering) {
+    // A second head has no place behind the first.
+    account(status_, error_type);
+    destroy();
+    return;
+  }
   LogField const fields[] = {{"status", int64_t{status}},
                              {"error_type", error_type},
                              {"reason", what},
@@ -442,17 +481,17 @@ void Exchange::fail(int status, std::string_view error_type, std::string_view wh
   std::string body = "{\"status\":\"error\",\"errorType\":";
   base::append_json_string(body, error_type);
   body += ",\"error\":";
-  base::append_json_string(body, status == 504 ? "the backend did not answer in time"
-                                               : "the backend can not be reached");
+  base::append_json_string(body, status == 400   ? what
+                                 : status == 504 ? "the backend did not answer in time"
+                                                 : "the backend can not be reached");
   body += "}\n";
   std::string text = "HTTP/1.1 " + std::to_string(status) + " ";
   (text += reason_phrase(status)) += "\r\nContent-Type: application/json\r\nContent-Length: ";
   text += std::to_string(body.size()) + "\r\nX-Correlation-ID: ";
   text += request_.facts.correlation_id + "\r\nConnection: close\r\n\r\n";
   if (request_.facts.method != "HEAD") text += body;
-  (void)client_.write(text.data(), text.size());
-  client_.shutdown_write();
-  destroy();
+  to_client(text);
+  if (!dead_) linger();
 }
 
 void Exchange::account(int status, std::string_view error_type) {
@@ -509,17 +548,31 @@ void Exchange::log_request(std::string_view endpoint, int status, std::string_vi
 void Exchange::finished() {
   account(status_, {});
   if (!request_.keep_alive) {
-    client_.shutdown_write();
-    destroy();
+    linger();
     return;
   }
   cancel();
+  unlink();
   edge_.loop.remove(backend_.fd(), side_);
-  if (!answer_keeps_) backend_.close();
+  // One that was not sent the whole request would take the rest for the next one.
+  if (!answer_keeps_ || !to_backend_.empty()) backend_.close();
   counted_ = false;
   dead_ = true;
   Handshake::resume(edge_, std::move(client_), *this, request_.facts.peer,
-                    std::move(request_.early), std::move(backend_));
+                    std::move(request_.early), {std::move(backend_), settings_});
+  edge_.loop.retire(std::unique_ptr<runtime::Pollable>(this));
+}
+
+void Exchange::linger() {
+  cancel();
+  unlink();
+  if (backend_.open()) {
+    edge_.loop.remove(backend_.fd(), side_);
+    backend_.close();
+  }
+  counted_ = false;
+  dead_ = true;
+  Handshake::linger_on(edge_, std::move(client_), *this, request_.facts.peer);
   edge_.loop.retire(std::unique_ptr<runtime::Pollable>(this));
 }
 
@@ -528,6 +581,7 @@ void Exchange::destroy() {
   dead_ = true;
   account(status_ == 0 ? 499 : status_, {});
   cancel();
+  unlink();
   if (backend_.open()) {
     edge_.loop.remove(backend_.fd(), side_);
     backend_.close();

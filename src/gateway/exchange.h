@@ -8,6 +8,7 @@
 #include "gateway/cork.h"
 #include "gateway/edge.h"
 #include "gateway/handshake.h"
+#include "gateway/list.h"
 #include "gateway/open_connection.h"
 #include "net/http_body.h"
 #include "net/transport.h"
@@ -33,12 +34,14 @@ struct ExchangeRequest {
 // ask again. Backend not there: 502 at once; no answer in time: 504.
 //
 // Thread: loop. Owned by the loop.
-class Exchange final : public runtime::Pollable, public runtime::Timer {
+class Exchange final : public runtime::Pollable, public runtime::Timer, public Link {
  public:
   static void start(Edge& edge, net::Transport&& client, runtime::Pollable& watched,
                     ExchangeRequest&& request);
   ~Exchange() override;
   void on_ready(uint32_t events) noexcept override;  // the client's side
+  // Ends it now, without a word.
+  void cut() { destroy(); }
 
  private:
   // The backend's side; lies in its Exchange.
@@ -65,6 +68,9 @@ class Exchange final : public runtime::Pollable, public runtime::Timer {
   void answer_head(net::ResponseHead const& head, std::string_view raw, std::string_view after);
   void upgraded(net::ResponseHead const& head, std::string_view raw, std::string_view after);
   bool try_again();
+  bool kept_backend_is_quiet() const;
+  void progress();
+  void finish_if_done();
   void to_client(std::string_view bytes);
   void to_backend(std::string_view bytes);
   void watch();
@@ -72,6 +78,8 @@ class Exchange final : public runtime::Pollable, public runtime::Timer {
   // The request came to nothing: answers `status` if nothing was answered yet.
   void fail(int status, std::string_view error_type, std::string_view what);
   void account(int status, std::string_view error_type);
+  // Hands the client's socket to a Handshake that waits for its end, and ends.
+  void linger();
   void log_request(std::string_view endpoint, int status, std::string_view error_type);
   void destroy();
 
@@ -95,6 +103,8 @@ class Exchange final : public runtime::Pollable, public runtime::Timer {
   uint32_t backend_events_ = 0;
   bool reused_ = false;
   bool answer_keeps_ = false;
+  bool until_close_ = false;   // the backend's end is the answer's
+  bool backend_done_ = false;  // it ended behind a whole answer that the client has not read yet
   bool client_eof_ = false;
   bool accounted_ = false;
   bool dead_ = false;

@@ -96,7 +96,7 @@ void Handshake::start(Edge& edge, net::Transport&& transport, net::Address const
 }
 
 void Handshake::resume(Edge& edge, net::Transport&& transport, runtime::Pollable& watched,
-                       net::Address const& peer, std::string early, net::Transport&& backend) {
+                       net::Address const& peer, std::string early, KeptBackend&& backend) {
   auto owned = std::unique_ptr<Handshake>(new Handshake(edge, std::move(transport), peer));
   Handshake& self = *owned.release();
   self.state_ = State::head;
@@ -113,9 +113,19 @@ void Handshake::resume(Edge& edge, net::Transport&& transport, runtime::Pollable
   if (!waiting) {
     std::string const bytes = self.early_;
     self.parse(bytes);
-  } else if (self.transport_.more_to_read()) {
-    self.read_some();
   }
+  if (!self.dead_ && self.transport_.more_to_read()) self.read_some();
+}
+
+void Handshake::linger_on(Edge& edge, net::Transport&& transport, runtime::Pollable& watched,
+                          net::Address const& peer) {
+  auto owned =
+      std::unique_ptr<Handshake>(new Handshake(edge, std::move(transport), peer));
+  Handshake& self = *owned.release();
+  edge.loop.remove(self.transport_.fd(), watched);
+  self.again_ = true;
+  self.linger();
+  if (!edge.loop.add(self.transport_.fd(), EPOLLIN, self)) self.destroy();
 }
 
 void Handshake::destroy() {
@@ -143,12 +153,12 @@ void Handshake::on_ready(uint32_t) noexcept {
 }
 
 void Handshake::on_timer() noexcept {
-  if (state_ == State::lingering || (again_ && early_.empty())) {
+  // A connection that never said anything is a port probe or a browser's spare, not an attempt; one
+  // that began a head and did not end it is.
+  if (state_ == State::lingering || (state_ == State::head && early_.empty())) {
     destroy();
     return;
   }
-  // A connection that never said anything is a port probe or a browser's spare, not an attempt; one
-  // that began a head and did not end it is.
   edge_.in.requests.add();
   edge_.in.error({"handshake_timeout", "408"});
   edge_.log(Level::warning, WSCOPE_SITE("handshake"), "handshake took too long", {},
@@ -217,6 +227,10 @@ void Handshake::parse(std::string_view bytes) {
       decide(head, bytes.substr(head.bytes));
       return;
     case net::HeadState::need_more:
+      // On a kept connection the head's time begins with its first byte.
+      if (again_ && early_.empty()) {
+        edge_.loop.arm(*this, edge_.settings().config.handshake_timeout_ns);
+      }
       if (early_.size() != bytes.size()) early_ = std::string(bytes);
       return;
     case net::HeadState::bad:
@@ -343,7 +357,8 @@ void Handshake::forward(net::RequestHead const& head, RequestFacts&& facts,
   request.keep_alive = head.keep_alive;
   request.facts = std::move(facts);
   request.early = after;
-  request.backend = std::move(backend_);
+  // After a reload the backend may be another.
+  if (backend_.settings == edge_.settings_ref()) request.backend = std::move(backend_.transport);
   counted_ = false;
   cancel();
   Exchange::start(edge_, std::move(transport_), *this, std::move(request));
@@ -413,7 +428,6 @@ void Handshake::answer(int status, std::string_view content_type, std::string_vi
   (void)transport_.write(text.data(), text.size());
 }
 
-// Closing with unread bytes would reset the connection and could take the answer with it.
 void Handshake::linger() {
   state_ = State::lingering;
   early_.clear();

@@ -34,6 +34,12 @@ struct RequestFacts {
   bool websocket = false;
 };
 
+// A connection to the backend that may be used again, and the settings it was made for.
+struct KeptBackend {
+  net::Transport transport;
+  std::shared_ptr<Settings const> settings;
+};
+
 // An accepted socket until it is known what it wants: TLS, then a head within the handshake time.
 // Then it becomes a ServedConnection, an Exchange with the backend, or is answered with a refusal.
 //
@@ -42,9 +48,13 @@ class Handshake final : public runtime::Pollable, public runtime::Timer, public 
  public:
   static void start(Edge& edge, net::Transport&& transport, net::Address const& peer);
   // A client connection that has been answered and may ask again; `early` are bytes that came
-  // already, `backend` a connection that may be used again (or none).
+  // already; `backend` may hold no connection.
   static void resume(Edge& edge, net::Transport&& transport, runtime::Pollable& watched,
-                     net::Address const& peer, std::string early, net::Transport&& backend);
+                     net::Address const& peer, std::string early, KeptBackend&& backend);
+  // A client connection that has been told all: waits a moment for its end, since closing a socket
+  // with unread bytes would reset it and could take the answer with it.
+  static void linger_on(Edge& edge, net::Transport&& transport, runtime::Pollable& watched,
+                        net::Address const& peer);
   ~Handshake() override;
 
   void on_ready(uint32_t events) noexcept override;
@@ -76,7 +86,7 @@ class Handshake final : public runtime::Pollable, public runtime::Timer, public 
 
   Edge& edge_;
   net::Transport transport_;
-  net::Transport backend_;
+  KeptBackend backend_;
   net::Address peer_;
   std::string early_;  // a head that spans reads
   int64_t start_ns_;
