@@ -105,7 +105,8 @@ constexpr char const* kJsonPattern =
 
 void log_one(spdlog::logger& logger, uint64_t sequence) {
   logger.info(
-      R"("message":"message received","correlation_id":"{}","connection_id":{},"size":{},"opcode":"{}")",
+      R"("message":"message received","correlation_id":"{}","connection_id":{},)"
+      R"("size":{},"opcode":"{}")",
       "7d3f9c1e-0f5b-4a7e-9a51-6a2f0c9d8e11", sequence, 32, "text");
 }
 
