@@ -393,7 +393,7 @@ void Exchange::upgraded(net::ResponseHead const& head, std::string_view raw,
   counted_ = false;
   dead_ = true;
   unlink();
-  RelayConnection::start(edge_, settings_, std::move(client_), std::move(backend_), std::move(open),
+  RelayConnection::start(edge_, std::move(client_), std::move(backend_), std::move(open),
                          {.answer = answer,
                           .from_client = request_.early,
                           .from_backend = std::string(after),

@@ -81,7 +81,7 @@ base::Result<std::unique_ptr<Gateway>> Gateway::make(base::Clock const& clock, C
   auto gateway = std::unique_ptr<Gateway>(new Gateway(options));
   bool const served = settings->upstream == nullptr;
   gateway->shared_ =
-      std::make_unique<Shared>(registry, settings,
+      std::make_shared<Shared>(registry, settings,
                                served ? std::span<std::string_view const>(kServedRoutes)
                                       : std::span<std::string_view const>());
   Shared& shared = *gateway->shared_;
@@ -93,8 +93,8 @@ base::Result<std::unique_ptr<Gateway>> Gateway::make(base::Clock const& clock, C
        .help = "Sessions connected or within their grace time.",
        .unit = "",
        .labels = {}},
-      [&shared] {
-        return static_cast<double>(shared.sessions.count() + shared.totals.keyless.read());
+      [all = gateway->shared_] {
+        return static_cast<double>(all->sessions.count() + all->totals.keyless.read());
       });
   WSCOPE_CHECK(sessions.has_value());
   std::vector<Edge*> edges;

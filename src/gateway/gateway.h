@@ -49,8 +49,9 @@ class Gateway {
   // Opens the listening sockets and starts the loop threads. Returns the address in use, or exists,
   // invalid or io naming it.
   base::Result<std::string> start();
-  // Takes a new configuration for connections to come; open ones keep theirs. The listening address
-  // can not change while running. Returns invalid and keeps the old one.
+  // Takes a new configuration: open connections keep their backend, and take the new limits and
+  // times from their next read or timer on. The listening address can not change while running.
+  // Returns invalid and keeps the old one.
   base::Status reload(Config config);
   // Stops accepting and closes what is open over the configured window; returns when all is closed,
   // at the latest five seconds after it.
@@ -85,7 +86,7 @@ class Gateway {
 
   Options const options_;
   runtime::Flag draining_;
-  std::unique_ptr<Shared> shared_;
+  std::shared_ptr<Shared> shared_;  // with the registry, whose figures outlive the gateway
   std::vector<std::unique_ptr<Lane>> edges_;
 };
 

@@ -91,6 +91,7 @@ Handshake::~Handshake() {
 void Handshake::start(Edge& edge, net::Transport&& transport, net::Address const& peer) {
   auto owned = std::unique_ptr<Handshake>(new Handshake(edge, std::move(transport), peer));
   Handshake& self = *owned.release();  // owned by the loop: see destroy()
+  edge.shared.totals.handshakes.add(1);
   edge.loop.arm(self, edge.settings().config.handshake_timeout_ns);
   if (!edge.loop.add(self.transport_.fd(), EPOLLIN, self)) self.destroy();
 }
@@ -131,6 +132,7 @@ void Handshake::linger_on(Edge& edge, net::Transport&& transport, runtime::Polla
 void Handshake::destroy() {
   if (dead_) return;
   dead_ = true;
+  if (!again_) edge_.shared.totals.handshakes.sub(1);
   cancel();
   unlink();
   if (transport_.open()) {

@@ -77,6 +77,7 @@ void OpenConnection::ended(Ending const& ending) {
 }
 
 void OpenConnection::drain_in(int64_t delay_ns) {
+  if (ended_) return;  // its own time for closing runs already
   draining_ = true;
   edge_.loop.arm(*this, delay_ns);
 }

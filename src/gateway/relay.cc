@@ -13,6 +13,8 @@ namespace {
 constexpr size_t kHeldMax = 64 << 10;
 // How long the sides may take to end after a close frame.
 constexpr int64_t kCloseWaitNs = 2 * base::kSecond;
+// How long a side may take to answer the other's close frame.
+constexpr int64_t kCloseAnswerNs = 10 * base::kSecond;
 // A request that nothing followed for so long was none.
 constexpr int64_t kReplyWaitNs = 60 * base::kSecond;
 constexpr uint8_t kRead = 1;
@@ -90,8 +92,8 @@ RelayConnection::RelayConnection(Edge& edge, net::Transport&& client, net::Trans
 
 RelayConnection::~RelayConnection() = default;
 
-void RelayConnection::start(Edge& edge, std::shared_ptr<Settings const>, net::Transport&& client,
-                            net::Transport&& backend, OpenFacts&& facts, RelayStart&& start) {
+void RelayConnection::start(Edge& edge, net::Transport&& client, net::Transport&& backend,
+                            OpenFacts&& facts, RelayStart&& start) {
   auto owned = std::unique_ptr<RelayConnection>(new RelayConnection(
       edge, std::move(client), std::move(backend), std::move(facts), start.extensions));
   RelayConnection& self = *owned.release();  // owned by the loop: see destroy()
@@ -101,15 +103,18 @@ void RelayConnection::start(Edge& edge, std::shared_ptr<Settings const>, net::Tr
     return;
   }
   self.events_[0] = self.events_[1] = kRead;
-  self.send(Direction::out, start.answer);
-  if (!self.dead_ && !start.from_backend.empty()) self.pass(Direction::out, start.from_backend);
-  if (!self.dead_ && !start.from_client.empty()) self.pass(Direction::in, start.from_client);
-  if (self.dead_) return;
+  // First, for what came early may end the connection and set a shorter time.
   if (edge.draining()) {
     self.drain_in(0);
   } else {
     edge.loop.arm(self, kReplyWaitNs);
   }
+  self.send(Direction::out, start.answer);
+  if (!self.dead_ && !start.from_backend.empty()) self.pass(Direction::out, start.from_backend);
+  if (!self.dead_ && !self.stopping_ && !start.from_client.empty()) {
+    self.pass(Direction::in, start.from_client);
+  }
+  if (self.dead_) return;
   if (self.transport_.more_to_read()) self.read_from(Direction::in);
   if (!self.dead_ && self.backend_.more_to_read()) self.read_from(Direction::out);
 }
@@ -132,6 +137,22 @@ void RelayConnection::side_ready(Direction direction, uint32_t events) {
     wrote(toward, sent);
   }
   if (dead_) return;
+  if (eof_[index(direction)]) {
+    // Of a socket that has ended, the kernel reports a hang-up without end; what is not written to
+    // it by now never will be.
+    if ((events & (EPOLLHUP | EPOLLERR)) == 0) return;
+    if (direction == Direction::in) {
+      destroy(ending_);
+    } else {
+      drop_backend();
+    }
+    return;
+  }
+  // What TLS held while its reader was slow would not wake the loop.
+  if (!backlog(toward) && !eof_[index(toward)] && source(toward).more_to_read()) {
+    read_from(toward);
+    if (dead_) return;
+  }
   bool const readable = (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0;
   bool const wanted = (events_[index(direction)] & kRead) != 0;
   if (readable && (wanted || (events & (EPOLLHUP | EPOLLERR)) != 0)) read_from(direction);
@@ -151,29 +172,34 @@ void RelayConnection::read_from(Direction direction) {
 }
 
 void RelayConnection::pass(Direction direction, std::string_view bytes) {
-  if (!edge_.shared.telemetry_on) {
-    send(direction, bytes);
-    return;
-  }
   bool const app = direction == Direction::in || edge_.settings().config.count_outbound;
   Counter counter(*this, direction, edge_.in.message_bytes, app);
   size_t passed = 0;
   net::ws::Violation const why =
       scanner(direction).feed(bytes.data(), bytes.size(), edge_.settings().limits, counter, passed);
-  if (direction == Direction::out && counter.messages[0] + counter.messages[1] > 0) answered();
+  bool const counted = edge_.shared.telemetry_on;
+  bool const said = counter.messages[0] + counter.messages[1] > 0;
+  if (counted && direction == Direction::out && said) answered();
+  // Noted before it is sent: the peer may be gone, and that is then the end of a closing handshake.
+  if (counter.closed) saw_close(direction, counter.close_code);
   send(direction, bytes.substr(0, passed));
-  account(direction, counter);
-  if (dead_) return;
-  if (counter.closed && !close_seen_[index(direction)]) {
-    close_seen_[index(direction)] = true;
-    if (!close_seen_[index(other(direction))]) {
-      bool const client = direction == Direction::in;
-      ending_ = {counter.close_code, client ? Initiator::client : Initiator::backend, {}};
-    } else {
-      edge_.loop.arm(*this, kCloseWaitNs);
-    }
+  if (counted) account(direction, counter);
+  if (dead_) {
+    unanswered();
+    return;
   }
   if (why) violation(direction, why);
+}
+
+void RelayConnection::saw_close(Direction direction, uint16_t code) {
+  if (close_seen_[index(direction)]) return;
+  close_seen_[index(direction)] = true;
+  if (close_seen_[index(other(direction))]) {
+    edge_.loop.arm(*this, kCloseWaitNs);
+    return;
+  }
+  ending_ = {code, direction == Direction::in ? Initiator::client : Initiator::backend, {}};
+  edge_.loop.arm(*this, kCloseAnswerNs);
 }
 
 void RelayConnection::account(Direction direction, Counter& counter) {
@@ -224,24 +250,26 @@ void RelayConnection::asked(uint32_t count, int64_t spent_ns) {
 }
 
 void RelayConnection::answered() {
+  telemetry::SpanRecord kept;
+  if (waiting_) {
+    for (telemetry::SpanRecord& record : *waiting_) {
+      bool const taken = edge_.finish_span(record, edge_.loop.unix_ns() - record.start_unix_ns);
+      if (taken && !kept.trace.valid()) kept = record;
+    }
+    waiting_.reset();
+  }
   for (uint8_t i = 0; i < asked_size_; ++i) {
     double const seconds = static_cast<double>(edge_.loop.now_ns() - asked_[i].at_ns) * 1e-9;
     uint32_t count = asked_[i].count;
     route_.reply_seconds.observe_n(seconds, count);
-    if (i == 0 && waiting_ && !waiting_->empty()) {
-      telemetry::SpanRecord const& first = waiting_->front();
-      edge_.in.processing_seconds.observe_with_exemplar(seconds, first.trace, first.span,
+    if (i == 0 && kept.trace.valid()) {
+      edge_.in.processing_seconds.observe_with_exemplar(seconds, kept.trace, kept.span,
                                                         edge_.loop.unix_ns());
       --count;
     }
     if (count > 0) edge_.in.processing_seconds.observe_n(seconds, count);
   }
   asked_size_ = 0;
-  if (!waiting_) return;
-  for (telemetry::SpanRecord& record : *waiting_) {
-    edge_.finish_span(record, edge_.loop.unix_ns() - record.start_unix_ns);
-  }
-  waiting_.reset();
 }
 
 // Nothing followed: what is known is the gateway's own share.
@@ -285,6 +313,10 @@ void RelayConnection::wrote(Direction direction, Sent sent) {
     backlog(direction).reset();
     // Its source ended while this was waiting.
     if (eof_[index(direction)] || stopping_) target(direction).shutdown_write();
+    if (direction == Direction::in && eof_[index(direction)]) {
+      destroy(ending_);
+      return;
+    }
   }
   watch();
 }
@@ -313,13 +345,20 @@ void RelayConnection::ended_by(Direction direction) {
   if (dead_ || eof_[index(direction)]) return;
   eof_[index(direction)] = true;
   bool const closing = close_seen_[0] || close_seen_[1];
-  if (stopping_ || eof_[index(other(direction))]) {
-    destroy(ending_);
+  if (direction == Direction::in) {
+    if (!closing && !stopping_) ending_ = {net::ws::kAbnormal, Initiator::client, {}};
+    if (stopping_ || eof_[index(Direction::out)] || !backlog(direction)) {
+      destroy(ending_);
+      return;
+    }
+    // What it sent before it left still goes to the backend.
+    edge_.loop.arm(*this, kCloseWaitNs);
+    watch();
     return;
   }
-  if (direction == Direction::in) {
-    if (!closing) ending_ = {net::ws::kAbnormal, Initiator::client, {}};
-    destroy(ending_);
+  if (stopping_) {
+    // The client is still to read what it was told.
+    drop_backend();
     return;
   }
   if (!closing) {
@@ -341,6 +380,12 @@ void RelayConnection::violation(Direction direction, net::ws::Violation const& w
     stop(net::ws::kBadGateway, why.code,
          {net::ws::kBadGateway, Initiator::backend, "backend_protocol"});
   }
+}
+
+void RelayConnection::drop_backend() {
+  if (!backend_.open()) return;
+  edge_.loop.remove(backend_.fd(), side_);
+  backend_.close();
 }
 
 bool RelayConnection::say_close(Direction to, uint16_t code, std::string_view reason) {
@@ -365,11 +410,13 @@ bool RelayConnection::say_close(Direction to, uint16_t code, std::string_view re
 void RelayConnection::stop(uint16_t to_client, uint16_t to_backend, Ending const& ending) {
   if (dead_ || stopping_) return;
   ending_ = ending;
-  bool const said = say_close(Direction::out, to_client, ending.error_type);
+  // First, so that a side that fails meanwhile does not begin another end.
+  stopping_ = true;
+  bool const said = close_seen_[index(Direction::out)] ||
+                    say_close(Direction::out, to_client, ending.error_type);
   if (dead_) return;
   if (to_backend != 0) say_close(Direction::in, to_backend, {});
   if (dead_) return;
-  stopping_ = true;
   unanswered();
   ended(ending);
   if (!said) {
@@ -383,13 +430,9 @@ void RelayConnection::stop(uint16_t to_client, uint16_t to_backend, Ending const
       target(direction).shutdown_write();
     }
   }
-  if (eof_[index(Direction::out)]) {
-    // A backend that is gone would be reported as readable without end.
-    edge_.loop.remove(backend_.fd(), side_);
-    backend_.close();
-  }
+  if (eof_[index(Direction::out)]) drop_backend();
   edge_.loop.arm(*this, kCloseWaitNs);
-  if (backend_.open()) watch();
+  watch();
 }
 
 void RelayConnection::drain_now() {
@@ -424,10 +467,7 @@ void RelayConnection::destroy(Ending const& ending) {
   }
   edge_.loop.remove(transport_.fd(), *this);
   transport_.close();
-  if (backend_.open()) {
-    edge_.loop.remove(backend_.fd(), side_);
-    backend_.close();
-  }
+  drop_backend();
   edge_.loop.retire(std::unique_ptr<runtime::Pollable>(this));
 }
 

@@ -27,8 +27,8 @@ struct RelayStart {
 // Thread: loop. Owned by the loop.
 class RelayConnection final : public OpenConnection {
  public:
-  static void start(Edge& edge, std::shared_ptr<Settings const> settings, net::Transport&& client,
-                    net::Transport&& backend, OpenFacts&& facts, RelayStart&& start);
+  static void start(Edge& edge, net::Transport&& client, net::Transport&& backend,
+                    OpenFacts&& facts, RelayStart&& start);
   ~RelayConnection() override;
   void on_ready(uint32_t events) noexcept override;  // the client's side
   void cut() override;
@@ -60,6 +60,8 @@ class RelayConnection final : public OpenConnection {
   void side_ready(Direction direction, uint32_t events);
   void read_from(Direction direction);
   void pass(Direction direction, std::string_view bytes);
+  // A close frame passes: the end has begun.
+  void saw_close(Direction direction, uint16_t code);
   void account(Direction direction, Counter& counter);
   void asked(uint32_t count, int64_t spent_ns);
   void answered();
@@ -67,6 +69,8 @@ class RelayConnection final : public OpenConnection {
   void send(Direction direction, std::string_view bytes);
   void wrote(Direction direction, Sent sent);
   void ended_by(Direction direction);
+  // Stops watching the backend's socket and closes it.
+  void drop_backend();
   void violation(Direction direction, net::ws::Violation const& why);
   // Sends a close frame of our own to one side, if it is between frames.
   bool say_close(Direction to, uint16_t code, std::string_view reason);

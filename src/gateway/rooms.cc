@@ -22,6 +22,7 @@ void Room::publish(ServedConnection* sender, Opcode opcode, std::string_view pay
   said.payload[kind] = payload.size();
   said.plain_wire[kind] = plain_.size() - plain_from;
   said.packed_wire[kind] = packed_.size() - packed_from;
+  said.packed = packing_members_ > 0 ? 1 : 0;
   if (sender != nullptr) {
     ++from_here_;
     if (!sender->wants_own()) {
@@ -36,11 +37,15 @@ void Room::publish(ServedConnection* sender, Opcode opcode, std::string_view pay
 }
 
 void Room::deliver(std::string const& frames, Talk const& talk) {
-  // A member that negotiated compression takes plain frames as well (RFC 7692, section 6).
+  if (plain_.size() + frames.size() > Rooms::kTurnBytesMax && !plain_.empty()) flush();
+  foreign_.emplace_back(plain_.size(), plain_.size() + frames.size());
   plain_ += frames;
-  packed_ += frames;
+  // A member that negotiated compression takes plain frames as well (RFC 7692, section 6).
+  if (packing_members_ > 0) packed_ += frames;
   Talk said = talk;
+  said.packed = 0;
   for (size_t i = 0; i < 2; ++i) said.packed_wire[i] = said.plain_wire[i];
+  foreign_talk_.add(said);
   talk_.add(said);
   if (!dirty_) {
     dirty_ = true;
@@ -74,6 +79,25 @@ void Room::send_to(ServedConnection& member) {
   }
 }
 
+// The other loops are told what was said here, and not what they said themselves.
+void Room::publish_to_peers() {
+  if (from_here_ == 0 || edge_.peers().empty()) return;
+  if (foreign_.empty()) {
+    edge_.publish_to_peers(name_, plain_, talk_);
+    return;
+  }
+  std::string own;
+  size_t at = 0;
+  for (auto const& [from, to] : foreign_) {
+    own.append(plain_, at, from - at);
+    at = to;
+  }
+  own.append(plain_, at);
+  Talk talk = talk_;
+  talk.remove(foreign_talk_);
+  edge_.publish_to_peers(name_, own, talk);
+}
+
 // The messages of this turn have been handed to the kernel: their time ends here.
 void Room::settle() {
   if (from_here_ == 0 || !edge_.shared.telemetry_on) return;
@@ -83,9 +107,7 @@ void Room::settle() {
 void Room::flush() {
   if (!dirty_) return;
   std::erase(edge_.rooms.dirty_, this);
-  if (from_here_ > 0 && !edge_.peers().empty()) {
-    edge_.publish_to_peers(name_, plain_, talk_);
-  }
+  publish_to_peers();
   // A member that fails leaves the room while it is walked, so the walk is over a copy. `dirty_`
   // stays up meanwhile, which keeps an emptied room alive.
   walk_ = members_;
@@ -96,6 +118,8 @@ void Room::flush() {
   if (plain_.capacity() > Rooms::kTurnBytesMax) plain_.shrink_to_fit();
   if (packed_.capacity() > Rooms::kTurnBytesMax) packed_.shrink_to_fit();
   said_.clear();
+  foreign_.clear();
+  foreign_talk_ = {};
   spans_.clear();
   from_here_ = 0;
   talk_ = {};
@@ -116,6 +140,9 @@ Room& Rooms::join(std::string_view name, ServedConnection& member) {
         rooms_.emplace(std::string(name), std::make_unique<Room>(edge_, std::string(name))).first;
   }
   Room& room = *found->second;
+  // What was said before it came is not for it, and the frames of the turn are made for those who
+  // are there.
+  room.flush();
   member.set_seat(room.members_.size());
   room.members_.push_back(&member);
   room.packing_members_ += member.packs();

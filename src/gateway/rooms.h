@@ -23,9 +23,11 @@ struct Talk {
   uint64_t payload[2] = {};
   uint64_t plain_wire[2] = {};
   uint64_t packed_wire[2] = {};
+  uint32_t packed = 0;  // messages that members with compression get compressed
 
   uint32_t count() const { return messages[0] + messages[1]; }
   void add(Talk const& other) {
+    packed += other.packed;
     for (size_t i = 0; i < 2; ++i) {
       messages[i] += other.messages[i];
       payload[i] += other.payload[i];
@@ -34,6 +36,7 @@ struct Talk {
     }
   }
   void remove(Talk const& other) {
+    packed -= other.packed;
     for (size_t i = 0; i < 2; ++i) {
       messages[i] -= other.messages[i];
       payload[i] -= other.payload[i];
@@ -71,15 +74,19 @@ class Room {
   void send_to(ServedConnection& member);
   void settle();
   std::string without(ServedConnection const& member, bool packed) const;
+  void publish_to_peers();
 
   Edge& edge_;
   std::string const name_;
   std::vector<ServedConnection*> members_;
   std::vector<ServedConnection*> walk_;  // kept for its capacity
-  uint32_t packing_members_ = 0;         // that negotiated permessage-deflate
+  uint32_t packing_members_ = 0;         // that take compressed frames
   std::string plain_;
   std::string packed_;
   std::vector<Said> said_;
+  // Where in plain_ lies what was said on other loops, and how much that is.
+  std::vector<std::pair<size_t, size_t>> foreign_;
+  Talk foreign_talk_;
   std::vector<telemetry::SpanRecord> spans_;
   uint32_t from_here_ = 0;  // messages of this turn from members of this loop
   Talk talk_;               // all messages of this turn

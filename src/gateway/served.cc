@@ -97,6 +97,11 @@ void ServedConnection::on_ready(uint32_t events) noexcept {
     Sent const sent = write_backlog(transport_, *backlog_);
     edge_.in.queue_bytes.add(static_cast<double>(backlog_->size()) - static_cast<double>(before));
     if (!wrote(sent)) return;
+  } else if ((events & EPOLLOUT) != 0) {
+    // TLS had to write before it could read on.
+    writable_wanted_ = false;
+    watch();
+    events |= EPOLLIN;
   }
   if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) == 0 && !transport_.more_to_read()) return;
   if (closing_) {
@@ -114,10 +119,13 @@ void ServedConnection::read_some() {
     } else if (result.kind == IoKind::eof || result.kind == IoKind::error) {
       destroy({net::ws::kAbnormal, Initiator::client, {}});
     } else {
-      if (result.kind == IoKind::again_write) writable_wanted_ = true;
+      if (result.kind == IoKind::again_write && !writable_wanted_) {
+        writable_wanted_ = true;
+        watch();
+      }
       return;
     }
-  } while (!dead_ && !closing_ && transport_.more_to_read());
+  } while (!dead_ && !closing_ && reading_ && transport_.more_to_read());
 }
 
 void ServedConnection::handle(char* data, size_t n) {
@@ -208,7 +216,10 @@ void ServedConnection::record(Message const& message, bool outbound) {
 }
 
 void ServedConnection::reply(Opcode opcode, std::string_view payload, bool compress) {
-  if (compress) payload = edge_.deflater.deflate(payload, window_bits_);
+  if (compress) {
+    payload = edge_.deflater.deflate(payload, window_bits_);
+    edge_.in.compressed[kOut].add();
+  }
   size_t const header = net::ws::header_bytes(payload.size());
   if (!net::ws::is_control(opcode)) {
     turn_->counts.reply_payload[message_index(opcode)] += payload.size();
@@ -289,14 +300,14 @@ void ServedConnection::watch() {
 
 void ServedConnection::deliver(std::string_view frames, Talk const& talk) {
   if (dead_ || closing_) return;
-  add_traffic(Direction::out, talk.count(), frames.size());
-  if (edge_.shared.telemetry_on) count_delivery(talk);
   if (queued_bytes() + frames.size() > edge_.settings().config.send_queue_limit &&
       queued_bytes() > 0) {
     // It has not read a megabyte of the room's talk: its connection ends, the room goes on.
     destroy({net::ws::kPolicy, Initiator::gateway, "slow_consumer"});
     return;
   }
+  add_traffic(Direction::out, talk.count(), frames.size());
+  if (edge_.shared.telemetry_on) count_delivery(talk);
   write(frames);
 }
 
@@ -313,6 +324,7 @@ void ServedConnection::count_control(Direction direction, Opcode opcode, size_t 
 
 void ServedConnection::count_delivery(Talk const& talk) {
   route_.deliveries.add(talk.count());
+  if (packs() && talk.packed > 0) edge_.in.compressed[kOut].add(talk.packed);
   if (edge_.settings().config.count_outbound) edge_.in.add_messages(talk.count(), 0);
   RouteTally& tally = edge_.in.tally(route_);
   auto const& wire = packs() ? talk.packed_wire : talk.plain_wire;
@@ -400,6 +412,7 @@ void ServedConnection::on_timer() noexcept {
     return;
   }
   int64_t const interval = edge_.settings().config.ping_interval_ns;
+  if (interval <= 0) return;
   int64_t const silent = edge_.loop.now_ns() - heard_ns_;
   if (silent + base::kMilli < interval) {
     edge_.loop.arm(*this, interval - silent);

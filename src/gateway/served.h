@@ -34,7 +34,8 @@ class ServedConnection final : public OpenConnection {
   // For rooms.
   void deliver(std::string_view frames, Talk const& talk);
   bool wants_own() const { return own_; }
-  bool packs() const { return window_bits_ != 0; }
+  // Takes what a room compresses, which is done once for all and with the whole window.
+  bool packs() const { return window_bits_ == 15; }
   size_t seat() const { return seat_; }
   void set_seat(size_t seat) { seat_ = static_cast<uint32_t>(seat); }
   RouteInstruments& route() { return route_; }
