@@ -453,7 +453,14 @@ void RelayConnection::on_timer() noexcept {
   edge_.loop.arm(*this, kReplyWaitNs);
 }
 
-void RelayConnection::cut() { destroy({net::ws::kAbnormal, Initiator::gateway, {}}); }
+// Where a closing handshake has begun, that is how it ends.
+void RelayConnection::cut() {
+  if (close_seen_[0] || close_seen_[1] || eof_[0] || eof_[1]) {
+    destroy(ending_);
+  } else {
+    destroy({net::ws::kAbnormal, Initiator::gateway, {}});
+  }
+}
 
 void RelayConnection::destroy(Ending const& ending) {
   if (dead_) return;
