@@ -17,8 +17,8 @@ namespace {
 struct CorkTest : testing::Test {
   CorkTest() {
     std::array<int, 2> ends{};
-    WSCOPE_CHECK(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0,
-                              ends.data()) == 0);
+    WSCOPE_CHECK(
+        ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends.data()) == 0);
     writer = net::Transport(ends[0]);
     reader = net::Transport(ends[1]);
   }

@@ -352,8 +352,8 @@ void Exchange::answer_head(net::ResponseHead const& head, std::string_view raw,
   net::Framing const framing = head.framing(request_.facts.method == "HEAD");
   until_close_ = framing == net::Framing::until_close;
   answer_keeps_ = head.keep_alive && !until_close_;
-  bool const keep = request_.keep_alive && !until_close_ &&
-                    !request_.facts.websocket && request_body_.done() && !edge_.draining();
+  bool const keep = request_.keep_alive && !until_close_ && !request_.facts.websocket &&
+                    request_body_.done() && !edge_.draining();
   request_.keep_alive = keep;
   std::string text(raw.substr(0, raw.find("\r\n") + 2));
   for (net::Field const& field : head.fields) {

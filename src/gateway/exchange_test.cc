@@ -19,8 +19,9 @@ std::string get(std::string_view path, std::string_view extra = {}) {
   return "GET " + std::string(path) + " HTTP/1.1\r\nHost: a\r\n" + std::string(extra) + "\r\n";
 }
 std::string post(std::string_view path, std::string_view body) {
-  return "POST " + std::string(path) + " HTTP/1.1\r\nHost: a\r\nContent-Length: " +
-         std::to_string(body.size()) + "\r\n\r\n" + std::string(body);
+  return "POST " + std::string(path) +
+         " HTTP/1.1\r\nHost: a\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" +
+         std::string(body);
 }
 std::string ok(std::string_view body, std::string_view extra = {}) {
   return "HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(body.size()) + "\r\n" +
@@ -153,8 +154,9 @@ TEST(ExchangeTest, PassesInterimAnswersAndHeads) {
   Socket client = Socket::connect(rig.port);
   ASSERT_TRUE(client.send("HEAD /a HTTP/1.1\r\nHost: a\r\n\r\n"));
   EXPECT_EQ(answer(client, 0), "HTTP/1.1 200 OK");
-  ASSERT_TRUE(client.send("POST /a HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
-                          "Content-Length: 4\r\n\r\n"));
+  ASSERT_TRUE(
+      client.send("POST /a HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
+                  "Content-Length: 4\r\n\r\n"));
   EXPECT_EQ(answer(client, 0), "HTTP/1.1 100 Continue");
   ASSERT_TRUE(client.send("body"));
   std::string body;
@@ -246,9 +248,13 @@ TEST(ExchangeTest, NamesWhatBackendsDoWrong) {
   RigOptions options = relayed(backend);
   options.config.response_timeout_ns = 200 * base::kMilli;
   Rig rig(options);
-  for (auto const& [path, status] : std::initializer_list<std::pair<char const*, char const*>>{
-           {"/close", "502"}, {"/part", "502"}, {"/split", "502"},
-           {"/junk", "502"},  {"/switch", "502"}, {"/silent", "504"}}) {
+  for (auto const& [path, status] :
+       std::initializer_list<std::pair<char const*, char const*>>{{"/close", "502"},
+                                                                  {"/part", "502"},
+                                                                  {"/split", "502"},
+                                                                  {"/junk", "502"},
+                                                                  {"/switch", "502"},
+                                                                  {"/silent", "504"}}) {
     for (bool websocket : {false, true}) {
       Socket client = Socket::connect(rig.port);
       ASSERT_TRUE(client.send(websocket ? handshake_text(path) : get(path)));
@@ -283,8 +289,9 @@ TEST(ExchangeTest, ABadBodyEndsAnAnswerThatHasBegun) {
 TEST(ExchangeTest, RelaysARefusedHandshake) {
   Backend backend([](Socket& socket, int) {
     (void)socket.head();
-    (void)socket.send("HTTP/1.1 403 Forbidden\r\nX-Correlation-ID: theirs\r\n"
-                      "Content-Length: 2\r\n\r\nno");
+    (void)socket.send(
+        "HTTP/1.1 403 Forbidden\r\nX-Correlation-ID: theirs\r\n"
+        "Content-Length: 2\r\n\r\nno");
   });
   Rig rig(relayed(backend));
   Socket client = Socket::connect(rig.port);

@@ -16,16 +16,16 @@ TEST(GatewayTest, EchoesAndCountsExactly) {
   Rig rig;
   Socket client = upgraded(rig.port, "/echo");
   ASSERT_TRUE(client.open());
-  ASSERT_TRUE(client.send(text_frame("hello") + net::ws::test::frame("", {}) +
-                          net::ws::test::frame(std::string(70'000, 'x'),
-                                               {.opcode = Opcode::binary})));
+  ASSERT_TRUE(
+      client.send(text_frame("hello") + net::ws::test::frame("", {}) +
+                  net::ws::test::frame(std::string(70'000, 'x'), {.opcode = Opcode::binary})));
   EXPECT_EQ(client.frame().payload, "hello");
   EXPECT_EQ(client.frame().payload, "");
   EXPECT_EQ(client.frame().payload.size(), 70'000U);
-  ASSERT_TRUE(client.send(
-      net::ws::test::frame("ab", {.fin = false}) +
-      net::ws::test::frame("?", {.opcode = Opcode::ping}) +
-      net::ws::test::frame("cd", {.opcode = Opcode::continuation}) + close_frame(1000)));
+  ASSERT_TRUE(client.send(net::ws::test::frame("ab", {.fin = false}) +
+                          net::ws::test::frame("?", {.opcode = Opcode::ping}) +
+                          net::ws::test::frame("cd", {.opcode = Opcode::continuation}) +
+                          close_frame(1000)));
   EXPECT_EQ(client.frame().opcode, Opcode::pong);
   EXPECT_EQ(client.frame().payload, "abcd");
   EXPECT_EQ(client.frame().code(), 1000);

@@ -120,8 +120,7 @@ void Handshake::resume(Edge& edge, net::Transport&& transport, runtime::Pollable
 
 void Handshake::linger_on(Edge& edge, net::Transport&& transport, runtime::Pollable& watched,
                           net::Address const& peer) {
-  auto owned =
-      std::unique_ptr<Handshake>(new Handshake(edge, std::move(transport), peer));
+  auto owned = std::unique_ptr<Handshake>(new Handshake(edge, std::move(transport), peer));
   Handshake& self = *owned.release();
   edge.loop.remove(self.transport_.fd(), watched);
   self.again_ = true;

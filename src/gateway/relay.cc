@@ -356,6 +356,10 @@ void RelayConnection::ended_by(Direction direction) {
     watch();
     return;
   }
+  if (eof_[index(Direction::in)]) {
+    destroy(ending_);
+    return;
+  }
   if (stopping_) {
     // The client is still to read what it was told.
     drop_backend();
@@ -412,8 +416,8 @@ void RelayConnection::stop(uint16_t to_client, uint16_t to_backend, Ending const
   ending_ = ending;
   // First, so that a side that fails meanwhile does not begin another end.
   stopping_ = true;
-  bool const said = close_seen_[index(Direction::out)] ||
-                    say_close(Direction::out, to_client, ending.error_type);
+  bool const said =
+      close_seen_[index(Direction::out)] || say_close(Direction::out, to_client, ending.error_type);
   if (dead_) return;
   if (to_backend != 0) say_close(Direction::in, to_backend, {});
   if (dead_) return;
