@@ -82,7 +82,7 @@ class Relay {
       auto pair = std::make_unique<Pair>();
       add(pair->client, fd, *pair, pair->upstream);
       add(pair->upstream, backend, *pair, pair->client);
-      pair.release();  // owned by its two descriptors until bury()
+      (void)pair.release();  // owned by its two descriptors until bury()
     }
   }
 

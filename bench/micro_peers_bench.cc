@@ -104,10 +104,9 @@ constexpr char const* kJsonPattern =
     R"({"timestamp":"%Y-%m-%dT%H:%M:%S.%fZ","level":"%l","logger":"%n",%v})";
 
 void log_one(spdlog::logger& logger, uint64_t sequence) {
-  logger.info(
-      R"("message":"message received","correlation_id":"{}","connection_id":{},)"
-      R"("size":{},"opcode":"{}")",
-      "7d3f9c1e-0f5b-4a7e-9a51-6a2f0c9d8e11", sequence, 32, "text");
+  logger.info(R"("message":"message received","correlation_id":"{}","connection_id":{},)"
+              R"("size":{},"opcode":"{}")",
+              "7d3f9c1e-0f5b-4a7e-9a51-6a2f0c9d8e11", sequence, 32, "text");
 }
 
 void spdlog_json_line(benchmark::State& state) {

@@ -81,7 +81,7 @@ class Gateway {
 
  private:
   struct Lane;
-  Gateway(Options const& options);
+  explicit Gateway(Options const& options);
   static base::Result<std::shared_ptr<Settings const>> settings_of(Config config);
 
   Options const options_;
