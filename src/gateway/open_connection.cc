@@ -56,13 +56,15 @@ void OpenConnection::ended(Ending const& ending) {
     totals.keyless.sub(1);
     edge_.in.session_seconds.observe(seconds);
   }
-  edge_.in.active.add(-1);
-  edge_.in.connections_closed.add();
-  edge_.in.connection_seconds.observe(seconds);
-  route_.open.add(-1);
-  edge_.in.closed(info_->route(), ending.code, ending.initiator);
+  // A scrape that sees the connection closed is to see all it did, so that comes last.
+  edge_.in.flush();
   bool const failed = !ending.error_type.empty();
   if (failed) edge_.in.error_for_close(ending.error_type, ending.code);
+  edge_.in.closed(info_->route(), ending.code, ending.initiator);
+  edge_.in.connection_seconds.observe(seconds);
+  route_.open.add(-1);
+  edge_.in.connections_closed.add();
+  edge_.in.active.add(-1);
   LogField const fields[] = {{"route", info_->route()},
                              {"close_code", uint64_t{ending.code}},
                              {"initiator", name_of(ending.initiator)},
