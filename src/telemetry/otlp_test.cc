@@ -186,8 +186,10 @@ DecodedSpan decode_span(pbf_reader span) {
     } else if (tag == 13) {
       pbf_reader link = span.get_message();
       while (link.next()) {
-        if (link.tag() <= 2) {
-          out.link[static_cast<int>(link.tag())] = link.get_string();
+        auto const field = static_cast<int>(link.tag());
+        if (field == 1 || field == 2) {
+          std::string const id = link.get_string();
+          out.link.emplace(field, id);
         } else {
           link.skip();
         }
