@@ -1,5 +1,6 @@
 #include "app/program.h"
 
+#include <malloc.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,6 +20,7 @@ using telemetry::TraceShard;
 
 namespace {
 
+constexpr uint64_t kTrimSockets = 500;  // fewer do not hold enough to matter
 constexpr int64_t kUptimeSaveNs = 60 * base::kSecond;
 
 // Cores that this process may run on, less one for the rest of the program, at least one.
@@ -207,10 +209,20 @@ void Program::second(int64_t unix_ns) {
   gateway_->on_second(unix_ns, session_seconds_);
   observer_->board()->push(figures_->second(unix_ns, !gateway_->draining(),
                                             gateway_->open_connections(), gateway_->sessions()));
+  give_back_memory(gateway_->sockets());
   if (clock_.steady_ns() - uptime_saved_ns_ > kUptimeSaveNs) {
     uptime_saved_ns_ = clock_.steady_ns();
     (void)base::write_file_atomic(uptime_path(), figures_->uptime_text());
   }
+}
+
+// The allocator keeps what connections held, scattered between what still lives; when most of them
+// have gone the pages go back to the system.
+void Program::give_back_memory(uint64_t sockets) {
+  sockets_peak_ = std::max(sockets_peak_, sockets);
+  if (sockets_peak_ < kTrimSockets || sockets > sockets_peak_ / 2) return;
+  sockets_peak_ = sockets;
+  (void)::malloc_trim(0);
 }
 
 std::string Program::uptime_path() const { return config_.data + "/uptime"; }

@@ -42,6 +42,7 @@ class Program {
   api::ObserverSources sources();
   void apply_levels(LogConfig const& log);
   void second(int64_t unix_ns);
+  void give_back_memory(uint64_t sockets);
   void log(telemetry::Level level, telemetry::LogSite const& site, std::string_view message,
            std::initializer_list<telemetry::LogField> fields = {});
   std::string uptime_path() const;
@@ -69,6 +70,7 @@ class Program {
   std::unique_ptr<Observer> observer_;
   std::string edge_address_;
   int64_t uptime_saved_ns_ = 0;
+  uint64_t sockets_peak_ = 0;  // since memory was given back last
   bool stopped_ = false;
 };
 
