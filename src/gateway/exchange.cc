@@ -89,9 +89,8 @@ void Exchange::start(Edge& edge, net::Transport&& client, runtime::Pollable& wat
   Exchange& self = *owned.release();  // owned by the loop: see destroy()
   edge.exchanges().push_back(self);
   if (!self.request_.facts.websocket) edge.in.http_active.add(1);
-  edge.loop.remove(self.client_.fd(), watched);
   self.client_events_ = EPOLLRDHUP;
-  if (!edge.loop.add(self.client_.fd(), self.client_events_, self)) {
+  if (!edge.loop.hand_over(self.client_.fd(), self.client_events_, watched, self)) {
     self.destroy();
     return;
   }
@@ -129,8 +128,22 @@ void Exchange::connect() {
   backend_ =
       net::Transport(*fd, upstream.tls ? upstream.tls->connect(*fd, upstream.host) : nullptr);
   edge_.loop.arm(*this, settings_->config.connect_timeout_ns);
-  backend_events_ = EPOLLOUT;
-  if (!edge_.loop.add(*fd, EPOLLOUT, side_)) fail(502, "backend_unreachable", "no descriptor");
+  // On one machine a connection stands at once, and the head can go without waiting to be told.
+  head_sent_ = 0;
+  if (!backend_.secure()) {
+    net::IoResult const sent = backend_.write(request_.head.data(), request_.head.size());
+    if (sent.kind == IoKind::error) {
+      fail(502, "backend_unreachable", "connect to " + upstream.text + ": " + backend_.why());
+      return;
+    }
+    if (sent.kind == IoKind::done) head_sent_ = sent.bytes;
+  }
+  backend_events_ = head_sent_ > 0 ? EPOLLIN : EPOLLOUT;
+  if (!edge_.loop.add(*fd, backend_events_, side_)) {
+    fail(502, "backend_unreachable", "no descriptor");
+  } else if (head_sent_ > 0) {
+    send_request();
+  }
 }
 
 void Exchange::connected() {
@@ -159,7 +172,7 @@ void Exchange::connected() {
 void Exchange::send_request() {
   state_ = State::waiting;
   edge_.loop.arm(*this, settings_->config.response_timeout_ns);
-  to_backend(request_.head);
+  to_backend(std::string_view(request_.head).substr(head_sent_));
   if (dead_) return;
   std::string const early = std::exchange(request_.early, {});
   // What a client sends behind its handshake is frames: they are the backend's when it has agreed.
@@ -388,8 +401,8 @@ void Exchange::upgraded(net::ResponseHead const& head, std::string_view raw,
   answer += raw.substr(0, raw.size() - 2);
   if (!head.has("x-correlation-id")) answer += "X-Correlation-ID: " + facts.correlation_id + "\r\n";
   answer += "\r\n";
-  edge_.loop.remove(client_.fd(), *this);
-  edge_.loop.remove(backend_.fd(), side_);
+  edge_.loop.forget(*this);
+  edge_.loop.forget(side_);
   counted_ = false;
   dead_ = true;
   unlink();
@@ -407,7 +420,7 @@ bool Exchange::try_again() {
   std::string_view const method = request_.facts.method;
   bool const safe = method == "GET" || method == "HEAD" || method == "OPTIONS";
   if (!reused_ || !answer_.empty() || !safe || request_.framing != net::Framing::none) return false;
-  edge_.loop.remove(backend_.fd(), side_);
+  edge_.loop.forget(side_);
   backend_.close();
   to_backend_.clear();
   connect();
@@ -421,7 +434,7 @@ void Exchange::backend_ended() {
       destroy();
       return;
     }
-    edge_.loop.remove(backend_.fd(), side_);
+    edge_.loop.forget(side_);
     backend_.close();
     answer_keeps_ = false;
     backend_done_ = true;
@@ -567,7 +580,7 @@ void Exchange::linger() {
   cancel();
   unlink();
   if (backend_.open()) {
-    edge_.loop.remove(backend_.fd(), side_);
+    edge_.loop.forget(side_);
     backend_.close();
   }
   counted_ = false;
@@ -583,11 +596,11 @@ void Exchange::destroy() {
   cancel();
   unlink();
   if (backend_.open()) {
-    edge_.loop.remove(backend_.fd(), side_);
+    edge_.loop.forget(side_);
     backend_.close();
   }
   if (client_.open()) {
-    edge_.loop.remove(client_.fd(), *this);
+    edge_.loop.forget(*this);
     client_.close();
   }
   edge_.loop.retire(std::unique_ptr<runtime::Pollable>(this));

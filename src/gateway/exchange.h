@@ -97,6 +97,7 @@ class Exchange final : public runtime::Pollable, public runtime::Timer, public L
   net::BodyScanner request_body_;
   net::BodyScanner answer_body_;
   State state_ = State::connecting;
+  size_t head_sent_ = 0;  // bytes of the head that went out with the connect
   int64_t backend_unix_ns_ = 0;
   int status_ = 0;
   uint32_t client_events_ = 0;

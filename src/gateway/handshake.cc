@@ -104,10 +104,9 @@ void Handshake::resume(Edge& edge, net::Transport&& transport, runtime::Pollable
   self.again_ = true;
   self.backend_ = std::move(backend);
   self.early_ = std::move(early);
-  edge.loop.remove(self.transport_.fd(), watched);
   bool const waiting = self.early_.empty();
   edge.loop.arm(self, waiting ? kKeepAliveNs : edge.settings().config.handshake_timeout_ns);
-  if (edge.draining() || !edge.loop.add(self.transport_.fd(), EPOLLIN, self)) {
+  if (!edge.loop.hand_over(self.transport_.fd(), EPOLLIN, watched, self) || edge.draining()) {
     self.destroy();
     return;
   }
@@ -135,7 +134,7 @@ void Handshake::destroy() {
   cancel();
   unlink();
   if (transport_.open()) {
-    edge_.loop.remove(transport_.fd(), *this);
+    edge_.loop.forget(*this);
     transport_.close();
   }
   edge_.loop.retire(std::unique_ptr<runtime::Pollable>(this));

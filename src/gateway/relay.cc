@@ -97,8 +97,8 @@ void RelayConnection::start(Edge& edge, net::Transport&& client, net::Transport&
   auto owned = std::unique_ptr<RelayConnection>(new RelayConnection(
       edge, std::move(client), std::move(backend), std::move(facts), start.extensions));
   RelayConnection& self = *owned.release();  // owned by the loop: see destroy()
-  if (!edge.loop.add(self.transport_.fd(), EPOLLIN, self) ||
-      !edge.loop.add(self.backend_.fd(), EPOLLIN, self.side_)) {
+  if (!edge.loop.modify(self.transport_.fd(), EPOLLIN, self) ||
+      !edge.loop.modify(self.backend_.fd(), EPOLLIN, self.side_)) {
     self.destroy({net::ws::kInternalError, Initiator::gateway, {}});
     return;
   }
@@ -388,7 +388,7 @@ void RelayConnection::violation(Direction direction, net::ws::Violation const& w
 
 void RelayConnection::drop_backend() {
   if (!backend_.open()) return;
-  edge_.loop.remove(backend_.fd(), side_);
+  edge_.loop.forget(side_);
   backend_.close();
 }
 
@@ -476,7 +476,7 @@ void RelayConnection::destroy(Ending const& ending) {
   if (size_t const queued = queued_bytes(); queued > 0) {
     edge_.in.queue_bytes.add(-static_cast<double>(queued));
   }
-  edge_.loop.remove(transport_.fd(), *this);
+  edge_.loop.forget(*this);
   transport_.close();
   drop_backend();
   edge_.loop.retire(std::unique_ptr<runtime::Pollable>(this));

@@ -58,8 +58,7 @@ void ServedConnection::start(Edge& edge, net::Transport&& transport, runtime::Po
       new ServedConnection(edge, std::move(transport), std::move(facts), service));
   ServedConnection& self = *connection.release();  // owned by the loop: see destroy()
   if (self.edge_.draining()) self.drain_in(0);
-  edge.loop.remove(self.transport_.fd(), watched);
-  if (!edge.loop.add(self.transport_.fd(), EPOLLIN, self)) {
+  if (!edge.loop.hand_over(self.transport_.fd(), EPOLLIN, watched, self)) {
     self.destroy({net::ws::kInternalError, Initiator::gateway, {}});
     return;
   }
@@ -84,7 +83,7 @@ void ServedConnection::destroy(Ending const& ending) {
   unlink();
   if (room_ != nullptr) edge_.rooms.leave(*std::exchange(room_, nullptr), *this);
   if (backlog_) edge_.in.queue_bytes.add(-static_cast<double>(backlog_->size()));
-  edge_.loop.remove(transport_.fd(), *this);
+  edge_.loop.forget(*this);
   transport_.close();
   edge_.loop.retire(std::unique_ptr<runtime::Pollable>(this));
 }

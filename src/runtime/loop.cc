@@ -101,6 +101,15 @@ base::Status Loop::modify(int fd, uint32_t events, Pollable& target) {
 void Loop::remove(int fd, Pollable& target) {
   epoll_event event{};
   (void)::epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, fd, &event);
+  forget(target);
+}
+
+base::Status Loop::hand_over(int fd, uint32_t events, Pollable& from, Pollable& to) {
+  forget(from);
+  return modify(fd, events, to);
+}
+
+void Loop::forget(Pollable& target) {
   for (int i = batch_next_; i < batch_count_; ++i) {
     epoll_event& waiting = batch_[static_cast<size_t>(i)];
     if (waiting.data.ptr == &target) {

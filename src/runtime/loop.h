@@ -54,6 +54,11 @@ class Loop {
   base::Status modify(int fd, uint32_t events, Pollable& target);
   // Stops watching, and forgets events of this wake-up that were not delivered yet. Does not close.
   void remove(int fd, Pollable& target);
+  // `to` takes over what `from` watches on `fd`, for `events`: one call of the kernel, not two.
+  base::Status hand_over(int fd, uint32_t events, Pollable& from, Pollable& to);
+  // Forgets `target`'s events of this wake-up that were not delivered yet. Enough for a descriptor
+  // that is closed right after: the kernel then stops watching it by itself.
+  void forget(Pollable& target);
   // Destroys `object` at the end of this turn, when no event can refer to it.
   void retire(std::unique_ptr<Pollable> object) { retired_.push_back(std::move(object)); }
 
